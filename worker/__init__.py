@@ -1,0 +1,1 @@
+"""The RQ workers that send what the notification table promises; they own every RQ key."""
