@@ -18,7 +18,7 @@ SECRET_SETTINGS = frozenset({"database_url", "redis_url"})
 
 def _setting(description: str, default: str = "") -> str:
     """A dataclass field that carries its own description, from which the docs page is made."""
-    return field(default=default, metadata={"description": description})  # type: ignore[no-any-return]
+    return field(default=default, metadata={"description": description})
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,7 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     if config_file.is_file():
         settings = replace(settings, **_read_file(config_file))
     from_environment = {
-        name: environ[f"BOOKCLI_{name.upper()}"]
-        for name in _names()
-        if environ.get(f"BOOKCLI_{name.upper()}")
+        name: environ[f"BOOKCLI_{name.upper()}"] for name in _names() if environ.get(f"BOOKCLI_{name.upper()}")
     }
     return replace(settings, **from_environment)
 

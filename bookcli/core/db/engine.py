@@ -1,0 +1,157 @@
+"""Opens every database connection there is, and turns the driver's errors into ours.
+
+What must stay true: a connection can sit behind a transaction pool (no session state, no prepared statements,
+autocommit), nothing waits longer than the deadline, and no error text of the driver, which may quote patient
+data, leaves this module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+from ... import __version__
+from ..errors import BookcliError, InvalidInput, NotAllowed, OutcomeUnknown, Refused, Unavailable
+
+if TYPE_CHECKING:
+    import sqlalchemy
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+TRY_AGAIN = frozenset({"40001", "40P01"})
+SLOT_BUSY = "55P03"
+AWAY = frozenset({"25006", "25P03", "57P01", "57P02", "57P03", "57P05", "53100", "53200", "53300", "08P01", "57014"})
+"""SQLSTATEs that mean the database is away rather than that the request is wrong (traps.md, "Errors")."""
+
+_BY_CONSTRAINT = {
+    "slot_booked_within_capacity": "slot-full",
+    "occupancy_pkey": "slot-full",
+    "occupancy_place_within_capacity": "slot-full",
+    "appointment_patient_in_one_place": "patient-overlap",
+}
+
+
+def connect(dsn: str) -> Connection:
+    """An autocommit connection that survives transaction pooling. Raises Unavailable within 2 s or so."""
+    try:
+        return psycopg.connect(
+            dsn,
+            autocommit=True,
+            prepare_threshold=None,
+            connect_timeout=2,
+            tcp_user_timeout=3000,
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            application_name=f"bookcli/{__version__}",
+        )
+    except psycopg.Error as problem:
+        raise _away(problem, "connect") from None
+
+
+@contextlib.contextmanager
+def call(
+    connection: Connection, *, writes: bool, deadline: float | None = 8.0
+) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
+    """A cursor for one statement, with a watchdog of `deadline` seconds (None: none) and translated errors.
+
+    Statement time-outs and keepalives do not end the wait for a frozen server; shutting the socket down does.
+    Raises OutcomeUnknown when a write may or may not have been committed, RetryableConflict to send it again.
+    """
+    watchdog = threading.Timer(deadline or 0, _cut, [connection])
+    watchdog.daemon = True
+    if deadline is not None:
+        watchdog.start()
+    notices: list[str] = []
+
+    def on_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
+        notices.append(diagnostic.sqlstate or "")
+
+    connection.add_notice_handler(on_notice)
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    except psycopg.Error as problem:
+        raise _translated(problem, connection, writes) from None
+    except UnicodeEncodeError:
+        raise InvalidInput("The text holds characters that are not valid Unicode.", code="text-not-unicode") from None
+    finally:
+        watchdog.cancel()
+        connection.remove_notice_handler(on_notice)
+    # A cancelled wait for a synchronous standby answers success with a warning: committed here, perhaps nowhere else.
+    if writes and "01000" in notices:
+        raise OutcomeUnknown("The database could not confirm that the change is safe.")
+
+
+class RetryableConflict(BookcliError):
+    """Another transaction came in between; nothing was changed and the same call may be sent again at once."""
+
+    code = "conflict"
+
+
+def _cut(connection: Connection) -> None:
+    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as end:
+        end.shutdown(socket.SHUT_RDWR)
+
+
+def _translated(problem: psycopg.Error, connection: Connection, writes: bool) -> BookcliError:
+    state = problem.sqlstate
+    if state is None:
+        if not (connection.closed or isinstance(problem, psycopg.OperationalError)):
+            return InvalidInput("A value cannot be stored in the database.", code="value-not-storable")
+        if writes:
+            return OutcomeUnknown("The connection was lost before the database answered.")
+        return _away(problem, "answer")
+    constraint = problem.diag.constraint_name or ""
+    if state in TRY_AGAIN or constraint == "request_pkey":
+        return RetryableConflict("Another change came in between.", details={"sqlstate": state})
+    if state == SLOT_BUSY:
+        return RetryableConflict("The slot is busy.", code="busy", details={"sqlstate": state})
+    if constraint in _BY_CONSTRAINT:
+        return Refused("The database refused it.", code=_BY_CONSTRAINT[constraint], details={"constraint": constraint})
+    if state in AWAY or state.startswith("08"):
+        return _away(problem, "answer")
+    return _by_class(state, constraint, problem)
+
+
+def _by_class(state: str, constraint: str, problem: psycopg.Error) -> BookcliError:
+    if state in {"42501", "28000", "28P01"}:
+        return NotAllowed("The database does not allow this desk to do that.", details={"sqlstate": state})
+    if state in {"3F000", "42P01", "42883"}:
+        return Unavailable(
+            "The database has no bookcli schema, or an older one.", hint="bookcli db check", code="schema-missing"
+        )
+    if state.startswith(("22", "23")):
+        return InvalidInput(
+            "A value is not allowed here.", hint=constraint, details={"sqlstate": state, "constraint": constraint}
+        )
+    unexpected = RuntimeError(f"unexpected database error, SQLSTATE {state} {constraint}".strip())
+    raise unexpected from None
+
+
+def _away(problem: psycopg.Error, when: str) -> Unavailable:
+    return Unavailable(
+        "The database does not answer.",
+        hint="Nothing was changed. Try again, or see: bookcli status",
+        code="database-away",
+        details={"sqlstate": problem.sqlstate, "when": when},
+    )
+
+
+def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
+    """The engine for reads that are SQLAlchemy queries: no pool of its own, autocommit, parameters hidden."""
+    import sqlalchemy  # noqa: PLC0415 - 240 ms that a hot command must not pay
+
+    return sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect(dsn),
+        poolclass=sqlalchemy.NullPool,
+        isolation_level="AUTOCOMMIT",
+        hide_parameters=True,
+    )

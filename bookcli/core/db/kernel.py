@@ -1,0 +1,167 @@
+"""Calls the kernel: one function here is one function of schema.sql, one statement, one round trip.
+
+What must stay true: nothing but these calls writes to the database.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import date, datetime, time
+from typing import Any, NamedTuple
+
+from ..model.appointments import Verdict
+from ..model.slots import Slot
+from .engine import Connection, call
+
+
+class Saved(NamedTuple):
+    """What became of one saved row: created, changed, unchanged or why not. Mirrors `app.saved`."""
+
+    ord: int
+    verdict: str
+    id: int | None
+    code: str | None
+
+
+def book(connection: Connection, requests: Sequence[dict[str, Any]], *, together: bool = False) -> list[Verdict]:
+    """One verdict per request, in order; `again` means: send that one once more. Raises as `engine.call`."""
+    with call(connection, writes=True) as cursor:
+        cursor.execute("SELECT * FROM app.book(%s::jsonb, %s)", (_json(requests), together))
+        return [Verdict(*row) for row in cursor]
+
+
+def confirm(connection: Connection, reference: str) -> Verdict:
+    """Turns a hold into a booking."""
+    return _verdict(connection, "SELECT * FROM app.confirm(%s)", (reference,))
+
+
+def cancel(connection: Connection, reference: str, reason: str) -> Verdict:
+    """Cancels; `reason` is a FHIR code."""
+    return _verdict(connection, "SELECT * FROM app.cancel(%s, %s)", (reference, reason))
+
+
+def set_status(connection: Connection, reference: str, status: str) -> Verdict:
+    """Changes the status along `app.status_change`."""
+    return _verdict(connection, "SELECT * FROM app.set_status(%s, %s::app.appointment_status)", (reference, status))
+
+
+def _verdict(connection: Connection, statement: str, values: tuple[Any, ...]) -> Verdict:
+    with call(connection, writes=True) as cursor:
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+    assert row is not None
+    return Verdict(*row)
+
+
+def release_expired(connection: Connection) -> int:
+    """Gives back the places of holds whose time is over; how many (at most 500 a call)."""
+    return int(_one(connection, "SELECT app.release_expired(NULL, NULL)", ())[0])
+
+
+def save(connection: Connection, kind: str, rows: Sequence[dict[str, Any]]) -> list[Saved]:
+    """Creates or changes rows; kind is sites, tests, resources, schedules or patients."""
+    assert kind in {"sites", "tests", "resources", "schedules", "patients"}
+    with call(connection, writes=True) as cursor:
+        cursor.execute(f"SELECT * FROM app.save_{kind}(%s::jsonb)", (_json(rows),))
+        return [Saved(*row) for row in cursor]
+
+
+def merge_patients(connection: Connection, survivor: str, duplicate: str) -> tuple[str, int, dict[str, Any]]:
+    """(verdict, appointments moved, numbers)."""
+    verdict, moved, numbers = _one(connection, "SELECT * FROM app.merge_patients(%s, %s)", (survivor, duplicate))
+    return verdict, moved, numbers
+
+
+def publish(connection: Connection, slots: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """(published, already present) for rows {resource_id, starts_at, ends_at, local_start, capacity}."""
+    published, present = _one(connection, "SELECT * FROM app.publish(%s::jsonb)", (_json(slots),))
+    return published, present
+
+
+def set_capacity(connection: Connection, slot: int, capacity: int) -> tuple[str, int | None, int | None, int | None]:
+    """(verdict, capacity, booked, version)."""
+    verdict, capacity_now, booked, version = _one(
+        connection, "SELECT * FROM app.set_capacity(%s, %s)", (slot, capacity)
+    )
+    return verdict, capacity_now, booked, version
+
+
+def close_period(
+    connection: Connection, site_id: int, resource_id: int | None, period: tuple[datetime, datetime], reason: str
+) -> tuple[int, int]:
+    """(closure id, slots closed); `period` is [start, end), aware."""
+    closure, slots = _one(
+        connection,
+        "SELECT * FROM app.close_period(%s, %s, tstzrange(%s, %s), %s)",
+        (site_id, resource_id, *period, reason),
+    )
+    return closure, slots
+
+
+def reopen(connection: Connection, closure: int) -> int | None:
+    """How many slots opened again; None when no such closure is in force."""
+    result: int | None = _one(connection, "SELECT app.reopen(%s)", (closure,))[0]
+    return result
+
+
+def end_schedule(connection: Connection, schedule: int, last_day: date) -> bool:
+    """False when there is no such schedule."""
+    return bool(_one(connection, "SELECT app.end_schedule(%s, %s)", (schedule, last_day))[0])
+
+
+def _one(connection: Connection, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    with call(connection, writes=True) as cursor:
+        cursor.execute(statement, values)
+        row = cursor.fetchone()
+    assert row is not None
+    return row
+
+
+def find_slots(
+    connection: Connection,
+    *,
+    sites: Sequence[str] | None,
+    test: str,
+    days: tuple[date, date],
+    hours: tuple[time, time] | None = None,
+    bookable: bool = True,
+    most: int = 200,
+) -> list[Slot]:
+    """Slots by local day (both included) and local time of day ([from, until)); hot, hence a function of the schema."""
+    first, until = hours or (time(0), None)
+    with call(connection, writes=False) as cursor:
+        cursor.execute(
+            "SELECT * FROM app.find_slots(%s::text[], %s, %s, %s, %s, coalesce(%s::time, '24:00'), %s, %s)",
+            (list(sites) if sites else None, test, *days, first, until, bookable, most),
+        )
+        return [Slot(s, p, z, t, r, a, e, c, m, st, v) for s, p, z, t, r, a, e, c, m, st, v in cursor]
+
+
+def look_up(connection: Connection, reference: str) -> dict[str, Any] | None:
+    """The row of `app.appointment_facts` for a reference, or None."""
+    with call(connection, writes=False) as cursor:
+        cursor.execute("SELECT * FROM app.look_up(%s)", (reference,))
+        row = cursor.fetchone()
+        names = [column.name for column in cursor.description or ()]
+    return dict(zip(names, row, strict=True)) if row else None
+
+
+def verify(connection: Connection) -> list[tuple[str, int]]:
+    """(rule, violations) for every invariant; all must be 0. Reads everything, so it has no statement time-out."""
+    with connection.transaction(), call(connection, writes=False, deadline=None) as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SELECT rule, violations FROM app.verify()")
+        return [(rule, violations) for rule, violations in cursor]
+
+
+def _json(rows: Sequence[dict[str, Any]]) -> str:
+    return json.dumps(rows, ensure_ascii=False)
+
+
+def codes(connection: Connection, kind: str) -> list[str]:
+    """The codes of all active sites or tests: for completion and for did-you-mean."""
+    assert kind in {"site", "test"}
+    with call(connection, writes=False) as cursor:
+        cursor.execute(f"SELECT code FROM app.{kind} WHERE active ORDER BY code")
+        return [code for (code,) in cursor]

@@ -1,0 +1,145 @@
+"""Appointments and the kernel's answers about them; a verdict is a code with numbers, the sentence is made here."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .slots import Slot
+
+WON = frozenset({"booked", "held", "rescheduled"})
+UNKNOWN_THINGS = frozenset(
+    {"patient-unknown", "test-unknown", "site-unknown", "slot-unknown", "reference-unknown", "resource-unknown"}
+)
+CANCELLATION_REASONS = {
+    "pat": "Patient",
+    "pat-crs": "Patient: cancelled via automated reminder system",
+    "pat-dec": "Patient: deceased",
+    "pat-fb": "Patient: feeling better",
+    "pat-lt": "Patient: lack of transportation",
+    "pat-mt": "Patient: member terminated",
+    "pat-mv": "Patient: moved",
+    "pat-preg": "Patient: pregnant",
+    "pat-swl": "Patient: scheduled from wait list",
+    "pat-uwo": "Patient: unhappy, changed provider",
+    "prov": "Provider",
+    "prov-pers": "Provider: personal",
+    "prov-dch": "Provider: discharged",
+    "prov-edu": "Provider: educational or meeting",
+    "prov-hosp": "Provider: hospitalized",
+    "prov-labs": "Provider: labs out of acceptable range",
+    "prov-mss": "Provider: MRI screening form marked do not proceed",
+    "prov-onc": "Provider: oncology treatment plan changes",
+    "maint": "Equipment maintenance or repair",
+    "meds-inc": "Prep or meds incomplete",
+    "other": "Other",
+    "oth-cms": "Other: CMS therapy cap service not authorized",
+    "oth-err": "Other: error",
+    "oth-fin": "Other: financial",
+    "oth-iv": "Other: improper IV access or infiltrate IV",
+    "oth-int": "Other: no interpreter available",
+    "oth-mu": "Other: prep or meds results unavailable",
+    "oth-room": "Other: room or resource maintenance",
+    "oth-oerr": "Other: schedule order error",
+    "oth-swie": "Other: silent walk-in error",
+    "oth-weath": "Other: weather",
+}
+"""HL7 FHIR R4 value set `appointment-cancellation-reason`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The kernel's answer to one request; the fields and their order are those of `app.verdict` in schema.sql.
+
+    For a refusal the appointment's fields are None. `remaining` and `version` are of the slot it starts in.
+    """
+
+    ord: int
+    request_key: uuid.UUID | None
+    verdict: str
+    numbers: Mapping[str, Any] | None
+    appointment_id: int | None
+    reference: str | None
+    status: str | None
+    held_until: datetime | None
+    patient: str | None
+    patient_name: str | None
+    test: str | None
+    test_name: str | None
+    preparation: str | None
+    site: str | None
+    site_name: str | None
+    zone: str | None
+    resource: str | None
+    slot_id: int | None
+    slots: list[int] | None
+    starts_at: datetime | None
+    ends_at: datetime | None
+    capacity: int | None
+    remaining: int | None
+    version: int | None
+
+    @property
+    def won(self) -> bool:
+        """Whether the appointment stands: booked, held or rescheduled."""
+        return self.verdict in WON
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a person is told: `outcome` is booked, held, refused, pending or unknown (design.md §5).
+
+    `reason` is the first refusing verdict's code, or None. `alternatives` are the nearest free slots.
+    """
+
+    outcome: str
+    reason: str | None
+    request_key: uuid.UUID
+    verdicts: tuple[Verdict, ...] = ()
+    alternatives: tuple[Slot, ...] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+_SENTENCES = {
+    "slot-full": "That slot is full ({booked} of {capacity} taken).",
+    "slot-closed": "That slot is closed.",
+    "slot-past": "That slot has already begun.",
+    "slot-unknown": "There is no such slot.",
+    "patient-unknown": "There is no patient with that number.",
+    "test-unknown": "There is no such test.",
+    "site-unknown": "There is no such site.",
+    "resource-unknown": "There is no such resource.",
+    "reference-unknown": "There is no appointment with that reference.",
+    "patient-overlap": "The patient already has an appointment at that time ({other}).",
+    "too-soon": "That test must be booked at least {lead_minutes} minutes ahead.",
+    "too-far-ahead": "That test can be booked at most {window_days} days ahead.",
+    "too-close-to-last": "The patient has this test too close to it ({other}): {min_interval_days} days must lie between.",
+    "not-offered": "That resource does not do this test.",
+    "not-enough-room": "The test takes {duration_minutes} minutes, and the slots that follow do not allow it.",
+    "key-reused": "That request key was already used for another request.",
+    "hold-expired": "The hold has expired and its place was given back.",
+    "wrong-status": "That is not possible for an appointment that is {status}.",
+    "not-yet": "The appointment has not begun, so nobody can have missed it.",
+    "visit-refused": "Not booked, because another appointment of the visit was refused.",
+    "capacity-below-booked": "{booked} are already booked in that slot.",
+    "out-of-order": "The tests of the visit would not follow one another in the given order.",
+    "busy": "Too many desks want that place at the same moment.",
+}
+
+
+class _Blanks(dict[str, Any]):
+    def __missing__(self, name: str) -> str:
+        return "?"
+
+
+def sentence(code: str, numbers: Mapping[str, Any] | None = None) -> str:
+    """The sentence for a verdict code, with its numbers filled in; it holds no patient data."""
+    return (
+        _SENTENCES.get(code, f"Refused: {code}.")
+        .format_map(_Blanks(numbers or {}))
+        .replace(" (?)", "")
+        .replace(" (? of ? taken)", "")
+    )

@@ -1,0 +1,68 @@
+"""What a desk asks the kernel for; its key is made before the first attempt and never changes."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+
+def new_key() -> uuid.UUID:
+    """A fresh request key: one key makes at most one booking, for ever."""
+    return uuid.uuid4()
+
+
+def derived_key(key: uuid.UUID, position: int) -> uuid.UUID:
+    """The key of the n-th appointment of a visit, the same in every attempt."""
+    return uuid.uuid5(key, str(position))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and when: a slot by its number, or a site's local day with an optional start.
+
+    With `site` and `day` the kernel takes the first free slot (at `start`, when given).
+    """
+
+    slot: int | None = None
+    site: str | None = None
+    day: date | None = None
+    start: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BookingRequest:
+    """One request to the one door. `hold_seconds` holds instead of booking; `moves` is the reference of an
+    appointment to reschedule; `history` records the past: no lead time, no messages, `status` as it ended."""
+
+    patient: str = ""
+    test: str = ""
+    place: Place = field(default_factory=Place)
+    key: uuid.UUID = field(default_factory=new_key)
+    hold_seconds: int | None = None
+    moves: str = ""
+    note: str = ""
+    history: bool = False
+    status: str = ""
+    again: bool = False
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object that `app.book` takes; empty fields are left out, so a fingerprint never changes."""
+        place = self.place
+        content = {
+            "key": str(self.key),
+            "patient": self.patient,
+            "test": self.test,
+            "slot": place.slot,
+            "site": place.site,
+            "day": place.day.isoformat() if place.day else None,
+            "start": place.start.isoformat() if place.start else None,
+            "hold_seconds": self.hold_seconds,
+            "moves": self.moves,
+            "note": self.note,
+            "history": self.history,
+            "status": self.status,
+            "again": self.again,
+        }
+        return {name: value for name, value in content.items() if value not in ("", None, False)}

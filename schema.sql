@@ -1,0 +1,1451 @@
+-- bookcli: the tables, the constraints and the kernel. This file is the one truth about the database.
+--
+-- Reading order: words, catalog, schedules and slots, patients, appointments, what follows an appointment,
+-- the kernel (every write to a booking), the hot reads, the invariants.
+--
+-- What must stay true, whatever runs at the same time:
+--   * a slot never holds more active appointments than its capacity   slot.booked CHECK  +  occupancy primary key
+--   * one request key makes at most one booking, for ever             request primary key
+--   * a patient is never in two places at once                        appointment_patient_in_one_place
+--   * every change leaves one audit row, written by the same transaction
+--
+-- The rule sheet for locks:
+--   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
+--   2. then appointment rows, then slot rows ascending by slot_id;
+--   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
+--      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
+-- Everything runs in READ COMMITTED, which `book` asserts.
+
+CREATE SCHEMA app;
+CREATE SCHEMA ext;
+CREATE EXTENSION btree_gist WITH SCHEMA ext;
+CREATE EXTENSION unaccent WITH SCHEMA ext;
+CREATE EXTENSION pg_trgm WITH SCHEMA ext;
+SET LOCAL search_path = app, ext;
+
+-- Settings of the database rather than of a session: behind pgbouncer a session setting leaks to the next client.
+DO $$
+DECLARE setting text;
+BEGIN
+  FOREACH setting IN ARRAY ARRAY[
+    'search_path = app, ext', 'timezone = ''UTC''', 'default_transaction_isolation = ''read committed''',
+    'lock_timeout = ''3s''', 'statement_timeout = ''5s''', 'idle_in_transaction_session_timeout = ''5s''', 'jit = off']
+  LOOP
+    EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
+  END LOOP;
+END $$;
+
+
+-- Words ---------------------------------------------------------------------------------------------------------
+
+CREATE DOMAIN code AS text CHECK (VALUE ~ '^[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?$');
+COMMENT ON DOMAIN code IS 'What a desk types for a site, a test or a resource: lower case, digits, dot and hyphen.';
+
+CREATE DOMAIN label AS text CHECK (VALUE <> '' AND char_length(VALUE) <= 200);
+COMMENT ON DOMAIN label IS 'One line that people read.';
+
+CREATE TYPE appointment_status AS ENUM (
+  'proposed', 'pending', 'booked', 'arrived', 'checked-in', 'fulfilled', 'cancelled', 'noshow', 'waitlist',
+  'entered-in-error');
+COMMENT ON TYPE appointment_status IS 'HL7 FHIR Appointment.status. A hold is `pending` with held_until.';
+
+CREATE FUNCTION is_active(status appointment_status) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT status IN ('pending', 'booked', 'arrived', 'checked-in', 'fulfilled') $$;
+COMMENT ON FUNCTION is_active IS 'Whether an appointment in this status takes a place. A fulfilled one has used its place up.';
+
+CREATE FUNCTION fold(words text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS
+$$ SELECT lower(ext.unaccent('ext.unaccent', words)) $$;
+COMMENT ON FUNCTION fold IS 'Text with case and accents taken away, for searching.';
+
+-- References: what people say on the phone --------------------------------------------------------------------------
+-- The twin of bookcli/core/model/references.py. The id is scrambled by a bijection of 35 bits (x * 22695477 + 1640531527,
+-- x # x >> 17, x * 1103515245, each mod 2^35), written in Crockford's base 32 and closed with a Luhn mod 32 check
+-- character. PL/pgSQL because intermediate values are used many times: an inlinable SQL expression has to repeat them,
+-- runs no faster and makes every statement dearer to plan.
+
+CREATE FUNCTION reference_of(appointment_id bigint) RETURNS text
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  alphabet  constant text := '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+  z         bigint := (appointment_id * 22695477 + 1640531527) & 34359738367;
+  luhn      bigint;
+BEGIN
+  IF appointment_id NOT BETWEEN 1 AND 34359738367 THEN
+    RAISE EXCEPTION 'an appointment id lies between 1 and 2^35 - 1' USING ERRCODE = 'numeric_value_out_of_range';
+  END IF;
+  z := z # (z >> 17);
+  -- In two halves, because 35 bits times 31 bits do not fit in a bigint.
+  z := ((z & 262143) * 1103515245 + (((z >> 18) * 1103515245 & 131071) << 18)) & 34359738367;
+  -- Seven digits of 5 bits side by side: the 1st, 3rd, 5th and 7th are rotated left by one bit, which is doubling and
+  -- adding both digits; digits then stand 10 bits apart, and the sum of digits in base 1024 is the rest mod 1023.
+  luhn := (((z & 16121871375) << 1) + ((z & 17196662800) >> 4) + ((z & 1041204192) >> 5)) % 1023;
+  RETURN substr(alphabet, (z >> 30)::integer + 1, 1)
+      || substr(alphabet, (z >> 25 & 31)::integer + 1, 1)
+      || substr(alphabet, (z >> 20 & 31)::integer + 1, 1)
+      || substr(alphabet, (z >> 15 & 31)::integer + 1, 1)
+      || '-'
+      || substr(alphabet, (z >> 10 & 31)::integer + 1, 1)
+      || substr(alphabet, (z >> 5 & 31)::integer + 1, 1)
+      || substr(alphabet, (z & 31)::integer + 1, 1)
+      || substr(alphabet, (-luhn & 31)::integer + 1, 1);
+END $$;
+COMMENT ON FUNCTION reference_of(bigint) IS 'The reference of an appointment, such as 7F3K-Q2MD; an error outside 1 to 2^35 - 1.';
+
+CREATE FUNCTION appointment_id_of(reference text) RETURNS bigint
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+  alphabet  constant text := '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+  word      text;
+  z         bigint := 0;
+  found     bigint;
+BEGIN
+  IF length(reference) > 64 THEN
+    RETURN NULL;
+  END IF;
+  word := translate(reference, E'abcdefghijklmnopqrstuvwxyzOIL \t\r\n-', 'ABCDEFGH1JK1MN0PQRSTUVWXYZ011');
+  IF length(word) <> 8 OR translate(word, alphabet, '') <> '' THEN
+    RETURN NULL;
+  END IF;
+  FOR place IN 1..7 LOOP
+    z := z << 5 | (strpos(alphabet, substr(word, place, 1)) - 1);
+  END LOOP;
+  -- The steps of reference_of backwards: times the inverse of 1103515245, the shift, times the inverse of 22695477.
+  z := ((z & 131071) * 8300129125 + (((z >> 17) * 8300129125 & 262143) << 17)) & 34359738367;
+  z := z # (z >> 17) # (z >> 34);
+  z := (z - 1640531527) & 34359738367;
+  found := ((z & 131071) * 22165132317 + (((z >> 17) * 22165132317 & 262143) << 17)) & 34359738367;
+  IF found = 0 THEN
+    RETURN NULL;
+  END IF;
+  RETURN CASE WHEN right(reference_of(found), 1) = right(word, 1) THEN found END;
+END $$;
+COMMENT ON FUNCTION appointment_id_of(text) IS
+  'The appointment id behind a reference as people type it (any case, spaces, O for 0, I or L for 1); NULL when it is none.';
+
+
+-- Catalog: where, what, with which machine ------------------------------------------------------------------------
+
+CREATE TABLE site (
+  site_id  integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  code     code NOT NULL UNIQUE,
+  name     label NOT NULL,
+  zone     label NOT NULL,
+  phone    text NOT NULL DEFAULT '' CHECK (char_length(phone) <= 40),
+  active   boolean NOT NULL DEFAULT true
+);
+COMMENT ON TABLE site IS 'FHIR Location: a clinic. Its IANA zone decides what a day and a time of day are.';
+
+CREATE TABLE test (
+  test_id                integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  code                   code NOT NULL UNIQUE,
+  name                   label NOT NULL,
+  duration_minutes       integer NOT NULL CHECK (duration_minutes BETWEEN 1 AND 1440),
+  buffer_before_minutes  integer NOT NULL DEFAULT 0 CHECK (buffer_before_minutes BETWEEN 0 AND 240),
+  buffer_after_minutes   integer NOT NULL DEFAULT 0 CHECK (buffer_after_minutes BETWEEN 0 AND 240),
+  lead_minutes           integer NOT NULL DEFAULT 0 CHECK (lead_minutes BETWEEN 0 AND 525600),
+  window_days            integer NOT NULL DEFAULT 365 CHECK (window_days BETWEEN 1 AND 3650),
+  min_interval_days      integer NOT NULL DEFAULT 0 CHECK (min_interval_days BETWEEN 0 AND 3650),
+  preparation            text NOT NULL DEFAULT '' CHECK (char_length(preparation) <= 2000),
+  active                 boolean NOT NULL DEFAULT true
+);
+COMMENT ON TABLE test IS 'FHIR ServiceType: what can be booked, and the rules the kernel checks for it.';
+COMMENT ON COLUMN test.duration_minutes IS 'The patient''s time. Longer than a slot: consecutive slots of one resource are taken.';
+COMMENT ON COLUMN test.buffer_before_minutes IS 'The resource''s time before it; slots that lie in it lose a place too.';
+COMMENT ON COLUMN test.buffer_after_minutes IS 'The resource''s time after it, e.g. cleaning.';
+COMMENT ON COLUMN test.lead_minutes IS 'Booked at least so long before it starts.';
+COMMENT ON COLUMN test.window_days IS 'Booked at most so long before it starts.';
+COMMENT ON COLUMN test.min_interval_days IS 'Between two of the same test for a patient, whichever comes first.';
+COMMENT ON COLUMN test.preparation IS 'Read aloud when booking, e.g. "Nothing to eat for 8 hours".';
+
+CREATE TABLE resource (
+  resource_id  integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  site_id      integer NOT NULL REFERENCES site,
+  code         code NOT NULL,
+  name         label NOT NULL,
+  active       boolean NOT NULL DEFAULT true,
+  UNIQUE (site_id, code)
+);
+COMMENT ON TABLE resource IS 'A machine, room or person that performs tests.';
+
+CREATE TABLE resource_test (
+  resource_id  integer NOT NULL REFERENCES resource,
+  test_id      integer NOT NULL REFERENCES test,
+  PRIMARY KEY (resource_id, test_id)
+);
+COMMENT ON TABLE resource_test IS 'Which tests a resource offers.';
+CREATE INDEX resource_test_by_test ON resource_test (test_id, resource_id);
+
+
+-- Schedules and slots ---------------------------------------------------------------------------------------------
+
+CREATE TABLE schedule (
+  schedule_id   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  resource_id   integer NOT NULL REFERENCES resource,
+  weekday       smallint NOT NULL CHECK (weekday BETWEEN 1 AND 7),
+  opens         time NOT NULL,
+  closes        time NOT NULL CHECK (closes > opens),
+  slot_minutes  integer NOT NULL CHECK (slot_minutes BETWEEN 1 AND 1440),
+  capacity      integer NOT NULL CHECK (capacity BETWEEN 1 AND 100000),
+  valid         daterange NOT NULL DEFAULT daterange(NULL, NULL) CHECK (NOT isempty(valid)),
+  CONSTRAINT schedule_hours_do_not_overlap EXCLUDE USING gist (
+    resource_id WITH =, weekday WITH =, valid WITH &&,
+    int4range((extract(epoch FROM opens) / 60)::integer, (extract(epoch FROM closes) / 60)::integer) WITH &&)
+);
+COMMENT ON TABLE schedule IS 'FHIR Schedule: weekly hours of a resource in the site''s local time; weekday 1 is Monday.';
+
+CREATE TABLE closure (
+  closure_id   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  site_id      integer NOT NULL REFERENCES site,
+  resource_id  integer REFERENCES resource,
+  during       tstzrange NOT NULL CHECK (NOT isempty(during) AND lower_inc(during) AND NOT upper_inc(during)),
+  reason       text NOT NULL DEFAULT '' CHECK (char_length(reason) <= 200),
+  reopened_at  timestamptz
+);
+COMMENT ON TABLE closure IS 'A period in which a site, or one resource of it, takes no bookings; slots published later obey it too.';
+
+CREATE TABLE slot (
+  slot_id      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  site_id      integer NOT NULL REFERENCES site,
+  resource_id  integer NOT NULL REFERENCES resource,
+  starts_at    timestamptz NOT NULL,
+  ends_at      timestamptz NOT NULL CHECK (ends_at > starts_at AND ends_at <= starts_at + interval '1 day'),
+  local_start  timestamp NOT NULL,
+  capacity     integer NOT NULL CHECK (capacity BETWEEN 1 AND 100000),
+  booked       integer NOT NULL DEFAULT 0,
+  version      integer NOT NULL DEFAULT 1,
+  status       text NOT NULL DEFAULT 'free' CHECK (status IN ('free', 'busy-unavailable', 'entered-in-error')),
+  CONSTRAINT slot_booked_within_capacity CHECK (booked BETWEEN 0 AND capacity),
+  CONSTRAINT slot_capacity_key UNIQUE (slot_id, capacity),
+  CONSTRAINT slot_starts_once UNIQUE (resource_id, starts_at),
+  CONSTRAINT slot_of_a_resource_do_not_overlap
+    EXCLUDE USING gist (resource_id WITH =, tstzrange(starts_at, ends_at) WITH &&)
+) WITH (fillfactor = 80);
+COMMENT ON TABLE slot IS 'FHIR Slot: a piece of a resource''s time with room for `capacity` appointments.';
+COMMENT ON COLUMN slot.local_start IS 'Wall-clock start at the site; a day of the site is a range of this column.';
+COMMENT ON COLUMN slot.booked IS 'First guard: how many active appointments hold a place here. Equals the occupancy rows.';
+COMMENT ON COLUMN slot.version IS 'Rises with every change, so that a late cache writer never overwrites a newer value.';
+COMMENT ON COLUMN slot.status IS 'What was decided about the slot. Full (`busy`) follows from the counter: see shown_status.';
+CREATE INDEX slot_by_site_day ON slot (site_id, local_start);
+
+CREATE FUNCTION shown_status(s slot) RETURNS text LANGUAGE sql STABLE AS
+$$ SELECT CASE WHEN s.status <> 'free' THEN s.status WHEN s.booked >= s.capacity THEN 'busy' ELSE 'free' END $$;
+COMMENT ON FUNCTION shown_status IS 'FHIR Slot.status as people see it.';
+
+
+-- Patients --------------------------------------------------------------------------------------------------------
+
+CREATE SEQUENCE patient_number START 100001;
+
+CREATE TABLE patient (
+  patient_id   integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  mrn          text NOT NULL UNIQUE CHECK (mrn ~ '^[A-Za-z0-9][A-Za-z0-9./-]{0,39}$'),
+  name         label NOT NULL,
+  birth_date   date CHECK (birth_date BETWEEN '1850-01-01' AND '2200-01-01'),
+  sex          text NOT NULL DEFAULT 'unknown' CHECK (sex IN ('female', 'male', 'other', 'unknown')),
+  phone        text NOT NULL DEFAULT '' CHECK (char_length(phone) <= 40),
+  email        text NOT NULL DEFAULT '' CHECK (char_length(email) <= 254),
+  language     text NOT NULL DEFAULT '' CHECK (char_length(language) <= 35),
+  note         text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
+  merged_into  integer REFERENCES patient CHECK (merged_into <> patient_id),
+  search_name  text NOT NULL GENERATED ALWAYS AS (fold(name)) STORED,
+  version      integer NOT NULL DEFAULT 1,
+  created_at   timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE patient IS 'FHIR Patient. A merged record stays, so that its number on old papers still finds the person.';
+COMMENT ON COLUMN patient.mrn IS 'Medical record number: given by the clinic or by an import, else P and six digits.';
+CREATE INDEX patient_by_name ON patient USING gin (search_name gin_trgm_ops);
+CREATE INDEX patient_by_phone ON patient (phone) WHERE phone <> '';
+CREATE INDEX patient_by_birth_date ON patient (birth_date);
+
+
+-- Appointments ----------------------------------------------------------------------------------------------------
+
+CREATE TABLE visit (
+  visit_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  created_at  timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE visit IS 'Several appointments that were booked together, all or none.';
+
+CREATE TABLE appointment (
+  appointment_id  bigint GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+  patient_id      integer NOT NULL REFERENCES patient,
+  test_id         integer NOT NULL REFERENCES test,
+  slot_id         integer NOT NULL REFERENCES slot,
+  slots           integer[] NOT NULL CHECK (cardinality(slots) BETWEEN 1 AND 200),
+  during          tstzrange NOT NULL CHECK (NOT isempty(during) AND lower_inc(during) AND NOT upper_inc(during)
+                                            AND NOT lower_inf(during) AND NOT upper_inf(during)),
+  status          appointment_status NOT NULL,
+  active          boolean NOT NULL GENERATED ALWAYS AS (is_active(status)) STORED,
+  held_until      timestamptz,
+  visit_id        bigint REFERENCES visit,
+  reason          text NOT NULL DEFAULT '' CHECK (char_length(reason) <= 40),
+  note            text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
+  version         integer NOT NULL DEFAULT 0,
+  created_at      timestamptz NOT NULL DEFAULT now(),
+  CONSTRAINT appointment_hold_has_an_end CHECK ((status = 'pending') = (held_until IS NOT NULL)),
+  CONSTRAINT appointment_patient_in_one_place
+    EXCLUDE USING gist (patient_id WITH =, during WITH &&) WHERE (active)
+) WITH (fillfactor = 90);
+COMMENT ON TABLE appointment IS 'FHIR Appointment. Its reference is computed from appointment_id: see reference_of.';
+COMMENT ON COLUMN appointment.slot_id IS 'Where the patient''s time starts.';
+COMMENT ON COLUMN appointment.slots IS 'Every slot in which it takes a place, buffers included, ascending.';
+COMMENT ON COLUMN appointment.during IS 'The patient''s time, whole slots, [).';
+COMMENT ON COLUMN appointment.reason IS 'Why it was cancelled: FHIR cancellation reason code (pat, pat-crs, prov, …).';
+COMMENT ON COLUMN appointment.version IS 'Rises with every change: the SEQUENCE of the calendar message.';
+CREATE INDEX appointment_by_patient ON appointment (patient_id);
+CREATE INDEX appointment_held ON appointment (held_until) WHERE status = 'pending';
+CREATE INDEX appointment_ended ON appointment (slot_id) WHERE NOT active;
+
+CREATE TABLE occupancy (
+  slot_id         integer NOT NULL,
+  place           integer NOT NULL,
+  capacity        integer NOT NULL,
+  appointment_id  bigint NOT NULL REFERENCES appointment,
+  PRIMARY KEY (slot_id, place),
+  CONSTRAINT occupancy_place_within_capacity CHECK (place BETWEEN 1 AND capacity),
+  CONSTRAINT occupancy_capacity_is_the_slots
+    FOREIGN KEY (slot_id, capacity) REFERENCES slot (slot_id, capacity) ON UPDATE CASCADE
+);
+COMMENT ON TABLE occupancy IS
+  'Second guard: one row per place taken by an active appointment, places 1..booked without a gap. '
+  'Freeing a place moves the last one into it, so taking one is always booked + 1.';
+
+CREATE TABLE request (
+  request_key     uuid PRIMARY KEY,
+  fingerprint     uuid NOT NULL,
+  verdict         text NOT NULL,
+  numbers         jsonb,
+  appointment_id  bigint REFERENCES appointment,
+  created_at      timestamptz NOT NULL DEFAULT now(),
+  CONSTRAINT request_booked_has_an_appointment
+    CHECK ((verdict IN ('booked', 'held', 'rescheduled')) = (appointment_id IS NOT NULL))
+);
+COMMENT ON TABLE request IS 'What became of each request key: the same question always gets the same answer.';
+COMMENT ON COLUMN request.fingerprint IS 'md5 of the request''s content without its key.';
+
+
+-- What follows an appointment -------------------------------------------------------------------------------------
+
+CREATE TABLE notification (
+  notification_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  appointment_id   bigint NOT NULL REFERENCES appointment,
+  kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder')),
+  moment           timestamptz NOT NULL DEFAULT now(),
+  sent_at          timestamptz,
+  CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment)
+);
+COMMENT ON TABLE notification IS 'The queue that cannot lose: written in the booking''s own transaction.';
+CREATE INDEX notification_unsent ON notification (moment) WHERE sent_at IS NULL;
+
+CREATE TABLE audit (
+  audit_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  at              timestamptz NOT NULL DEFAULT now(),
+  actor           text NOT NULL DEFAULT session_user,
+  source          text NOT NULL DEFAULT current_setting('application_name'),
+  action          text NOT NULL,
+  patient_id      integer,
+  appointment_id  bigint,
+  before          jsonb,
+  after           jsonb
+);
+COMMENT ON TABLE audit IS 'One row per change, written by the kernel. No free text, so no patient data beyond the ids.';
+
+
+-- The kernel: finding the slots a request is about ----------------------------------------------------------------
+
+CREATE TYPE item AS (
+  ord             integer,
+  request_key     uuid,
+  fingerprint     uuid,
+  patient_id      integer,
+  test_id         integer,
+  slot_id         integer,
+  slots           integer[],
+  during          tstzrange,
+  chosen          boolean,
+  interval_days   integer,
+  hold_seconds    integer,
+  status          appointment_status,
+  history         boolean,
+  again           boolean,
+  moves           bigint,
+  note            text,
+  verdict         text,
+  numbers         jsonb,
+  appointment_id  bigint,
+  won             boolean
+);
+COMMENT ON TYPE item IS
+  'A request on its way through the kernel. `verdict` is NULL until decided; `chosen`: the kernel picked the slot; '
+  '`again`: a stored refusal is judged anew; `moves`: the appointment that is being rescheduled; `won`: to be written.';
+
+CREATE TYPE run AS (slots integer[], during tstzrange, room integer, closed boolean);
+COMMENT ON TYPE run IS 'Consecutive slots: `during` is NULL when the test does not fit, `room` the places left in the fullest.';
+
+CREATE FUNCTION run_of(wanted_slot integer, wanted_test integer) RETURNS run
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+  result run;
+BEGIN
+  SELECT array_agg(r.slot_id ORDER BY r.slot_id),
+         CASE WHEN sum(r.ends_at - r.starts_at) FILTER (WHERE r.in_test)
+                   = max(r.ends_at) FILTER (WHERE r.in_test) - r.begins
+               AND max(r.ends_at) FILTER (WHERE r.in_test) >= r.done
+              THEN tstzrange(r.begins, max(r.ends_at) FILTER (WHERE r.in_test)) END,
+         min(r.capacity - r.booked), bool_or(r.status <> 'free')
+    INTO result.slots, result.during, result.room, result.closed
+    FROM (SELECT n.*, w.begins, w.done, n.starts_at >= w.begins AND n.starts_at < w.done AS in_test
+            FROM (SELECT s.resource_id, s.starts_at AS begins,
+                         s.starts_at + make_interval(mins => t.duration_minutes) AS done,
+                         make_interval(mins => t.buffer_before_minutes) AS before,
+                         make_interval(mins => t.buffer_after_minutes) AS after
+                    FROM slot s, test t
+                   WHERE s.slot_id = wanted_slot AND t.test_id = wanted_test) w
+            JOIN slot n ON n.resource_id = w.resource_id
+             AND n.starts_at >= CASE WHEN w.before = interval '0' THEN w.begins ELSE w.begins - w.before - interval '1 day' END
+             AND n.starts_at < w.done + w.after
+             AND n.ends_at > w.begins - w.before) r
+   GROUP BY r.begins, r.done;
+  RETURN result;
+END $$;
+COMMENT ON FUNCTION run_of IS
+  'The slots a test takes when it starts at a slot: enough consecutive ones to cover its duration, and those of the '
+  'same resource that lie in its buffers (outside opening hours a buffer needs no slot).';
+
+CREATE FUNCTION pick(
+  wanted_site integer, wanted_test integer, wanted_day date, wanted_start timestamptz,
+  for_patient integer, for_history boolean, turn bigint) RETURNS integer
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN (
+    SELECT c.slot_id
+      FROM (SELECT s.slot_id, s.starts_at,
+                   sum(s.capacity - s.booked) OVER (ORDER BY s.starts_at, s.slot_id) AS places
+              FROM test t
+              JOIN resource_test o ON o.test_id = t.test_id
+              JOIN resource m ON m.resource_id = o.resource_id AND m.site_id = wanted_site AND m.active
+              JOIN slot s ON s.resource_id = m.resource_id
+               AND s.site_id = wanted_site AND s.local_start >= wanted_day AND s.local_start < wanted_day + 1
+             CROSS JOIN LATERAL (SELECT CASE WHEN s.starts_at + make_interval(mins => t.duration_minutes) > s.ends_at
+                                           OR t.buffer_before_minutes + t.buffer_after_minutes > 0
+                                         THEN run_of(s.slot_id, t.test_id) END AS run OFFSET 0) n
+             WHERE t.test_id = wanted_test AND s.status = 'free' AND s.booked < s.capacity
+               AND (n.run IS NULL OR ((n.run).during IS NOT NULL AND (n.run).room > 0 AND NOT (n.run).closed))
+               AND (wanted_start IS NULL OR s.starts_at = wanted_start)
+               AND (for_history OR s.starts_at >= now() + make_interval(mins => t.lead_minutes))
+               AND NOT EXISTS (
+                   SELECT FROM appointment a
+                    WHERE a.active AND a.patient_id = for_patient
+                      AND a.during && coalesce((n.run).during, tstzrange(s.starts_at, s.ends_at)))) c
+     WHERE c.places >= turn
+     ORDER BY c.starts_at, c.slot_id
+     LIMIT 1);
+END $$;
+COMMENT ON FUNCTION pick IS
+  'The first slot of a site''s day (at that start, if given) with a free place for the test and the patient; '
+  'turn k leaves k - 1 places to those before it in the same call.';
+
+CREATE FUNCTION resolve(requests jsonb) RETURNS item[]
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+DECLARE
+  items item[];
+BEGIN
+  WITH asked AS MATERIALIZED (
+    SELECT d.ord::integer, (doc ->> 'key')::uuid AS request_key, md5((doc - 'key' - 'again')::text)::uuid AS fingerprint,
+           row_number() OVER (PARTITION BY doc ->> 'key' ORDER BY d.ord) AS copy,
+           (doc ->> 'slot')::integer AS slot_id, (doc ->> 'day')::date AS day, (doc ->> 'start')::timestamptz AS start,
+           (doc ->> 'hold_seconds')::integer AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
+           coalesce(doc ->> 'status', 'booked')::appointment_status AS status, coalesce(doc ->> 'note', '') AS note,
+           doc ? 'moves' AS is_move, moved.appointment_id AS moves, moved.status AS moved_status,
+           coalesce(p.merged_into, p.patient_id, moved.patient_id) AS patient_id,
+           coalesce(t.test_id, moved.test_id) AS test_id, site.site_id,
+           coalesce((doc ->> 'again')::boolean, false) AS again
+      FROM jsonb_array_elements(requests) WITH ORDINALITY AS d (doc, ord)
+      LEFT JOIN appointment moved ON moved.appointment_id = appointment_id_of(doc ->> 'moves')
+      LEFT JOIN patient p ON p.mrn = doc ->> 'patient'
+      LEFT JOIN test t ON t.code = (doc ->> 'test') AND t.active
+      LEFT JOIN site ON site.code = (doc ->> 'site') AND site.active
+  ), placed AS MATERIALIZED (
+    SELECT a.*, a.slot_id IS NULL AS chosen,
+           coalesce(a.slot_id, pick(a.site_id, a.test_id, a.day, a.start, a.patient_id, a.history,
+             row_number() OVER (PARTITION BY a.slot_id IS NULL, a.site_id, a.test_id, a.day, a.start ORDER BY a.ord))) AS at_slot
+      FROM asked a
+  ), fitted AS MATERIALIZED (
+    SELECT f.*, q.verdict AS stored, q.fingerprint AS stored_fingerprint, q.numbers AS stored_numbers,
+           q.appointment_id AS stored_appointment,
+           s.starts_at, s.ends_at, s.status AS slot_status, s.capacity, s.booked, o.test_id AS offered,
+           s.resource_id, t.duration_minutes, t.lead_minutes, t.window_days, t.min_interval_days,
+           CASE WHEN s.starts_at + make_interval(mins => t.duration_minutes) > s.ends_at
+                  OR t.buffer_before_minutes + t.buffer_after_minutes > 0
+                THEN run_of(s.slot_id, t.test_id)
+                ELSE ROW(ARRAY[s.slot_id], tstzrange(s.starts_at, s.ends_at), s.capacity - s.booked,
+                         s.status <> 'free')::run END AS run
+      FROM placed f
+      LEFT JOIN request q ON q.request_key = f.request_key
+      LEFT JOIN slot s ON s.slot_id = f.at_slot AND s.status <> 'entered-in-error'
+      LEFT JOIN test t ON t.test_id = f.test_id
+      LEFT JOIN resource_test o ON o.resource_id = s.resource_id AND o.test_id = f.test_id
+  )
+  SELECT array_agg(ROW(
+           ord, request_key, fingerprint, patient_id, test_id, at_slot, (run).slots, (run).during, chosen,
+           min_interval_days, hold_seconds, status, history, again, moves, note,
+           CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
+                WHEN stored IS NOT NULL AND NOT (again AND stored_appointment IS NULL) THEN stored
+                WHEN copy > 1 THEN 'again'
+                WHEN is_move AND moves IS NULL THEN 'reference-unknown'
+                WHEN is_move AND moved_status NOT IN ('booked', 'pending') THEN 'wrong-status'
+                WHEN patient_id IS NULL THEN 'patient-unknown'
+                WHEN test_id IS NULL THEN 'test-unknown'
+                WHEN chosen AND site_id IS NULL THEN 'site-unknown'
+                WHEN at_slot IS NULL AND EXISTS (
+                     SELECT FROM slot x JOIN resource_test xo USING (resource_id)
+                      WHERE x.site_id = fitted.site_id AND xo.test_id = fitted.test_id
+                        AND x.local_start >= day AND x.local_start < day + 1
+                        AND (start IS NULL OR x.starts_at = start)) THEN 'slot-full'
+                WHEN resource_id IS NULL THEN 'slot-unknown'
+                WHEN offered IS NULL THEN 'not-offered'
+                WHEN (run).during IS NULL THEN 'not-enough-room'
+                WHEN (run).closed THEN 'slot-closed'
+                WHEN starts_at <= now() AND NOT history THEN 'slot-past'
+                WHEN starts_at < now() + make_interval(mins => lead_minutes) AND NOT history THEN 'too-soon'
+                WHEN starts_at > now() + make_interval(days => window_days) THEN 'too-far-ahead'
+                WHEN (run).room <= 0 AND moves IS NULL AND is_active(status) AND NOT EXISTS (
+                     SELECT FROM appointment h WHERE h.status = 'pending' AND h.held_until <= now()) THEN 'slot-full'
+           END,
+           CASE WHEN stored IS NOT NULL THEN stored_numbers
+                ELSE jsonb_strip_nulls(jsonb_build_object(
+                  'status', moved_status, 'capacity', capacity, 'booked', booked, 'starts_at', starts_at,
+                  'lead_minutes', lead_minutes, 'window_days', window_days, 'duration_minutes', duration_minutes)) END,
+           stored_appointment, false)::item ORDER BY ord)
+    INTO items
+    FROM fitted;
+  RETURN coalesce(items, '{}');
+END $$;
+COMMENT ON FUNCTION resolve IS
+  'Requests with their codes looked up, a slot picked where only a day or a start was named, and every rule checked '
+  'that needs no lock. A known key gets its stored verdict; a full slot is refused here, before any lock is taken.';
+
+
+-- The kernel: judging and applying --------------------------------------------------------------------------------
+
+CREATE FUNCTION free_places(freed bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  gap record;
+BEGIN
+  PERFORM FROM slot s
+    WHERE s.slot_id IN (SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (freed))
+    ORDER BY s.slot_id FOR NO KEY UPDATE;
+  FOR gap IN
+    DELETE FROM occupancy o USING appointment a
+     WHERE a.appointment_id = ANY (freed) AND o.slot_id = ANY (a.slots) AND o.appointment_id = a.appointment_id
+    RETURNING o.slot_id, o.place
+  LOOP
+    -- The highest remaining place moves into the gap, so that the places stay 1..booked.
+    UPDATE occupancy SET place = gap.place
+     WHERE slot_id = gap.slot_id
+       AND place = (SELECT max(place) FROM occupancy WHERE slot_id = gap.slot_id)
+       AND place > gap.place;
+    UPDATE slot SET booked = booked - 1, version = version + 1 WHERE slot_id = gap.slot_id;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION free_places IS 'Gives back every place of the appointments. Needs no advisory lock: only rows, slots ascending.';
+
+CREATE FUNCTION release_expired(among_slots integer[], among_patients integer[], moved bigint[] DEFAULT '{}')
+RETURNS integer
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  expired bigint[];
+BEGIN
+  SELECT coalesce(array_agg(h.appointment_id), '{}') INTO expired
+    FROM (SELECT appointment_id FROM appointment
+           WHERE status = 'pending' AND held_until <= now() AND appointment_id <> ALL (moved)
+             AND (among_slots IS NULL OR slots && among_slots OR patient_id = ANY (among_patients))
+           ORDER BY appointment_id LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED) h;
+  -- What is freed and what the caller is about to take are locked together, ascending.
+  PERFORM FROM slot s
+    WHERE s.slot_id = ANY (among_slots || ARRAY(
+            SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (expired || moved)))
+    ORDER BY s.slot_id FOR NO KEY UPDATE;
+  PERFORM free_places(expired);
+  UPDATE appointment SET status = 'cancelled', held_until = NULL, reason = 'hold-expired', version = version + 1
+   WHERE appointment_id = ANY (expired);
+  INSERT INTO audit (action, patient_id, appointment_id, before, after)
+  SELECT 'expire', patient_id, appointment_id, '{"status": "pending"}', '{"status": "cancelled"}'
+    FROM appointment WHERE appointment_id = ANY (expired);
+  RETURN cardinality(expired);
+END $$;
+COMMENT ON FUNCTION release_expired IS
+  'Cancels holds whose time is over, at most 500: those in the slots or of the patients named, or any (both NULL).';
+
+CREATE FUNCTION lock_for_booking(wanted_slots integer[], wanted_patients integer[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  PERFORM pg_advisory_xact_lock(k.class, k.id)
+     FROM (SELECT 1 AS class, s AS id FROM unnest(wanted_slots) s
+           UNION SELECT 2, p FROM unnest(wanted_patients) p
+           ORDER BY 1, 2 OFFSET 0) k;
+END $$;
+COMMENT ON FUNCTION lock_for_booking IS
+  'The lock: who holds it is alone with these slots and patients until commit. The only place that takes advisory locks.';
+
+CREATE FUNCTION lock_rows(wanted_slots integer[], wanted_patients integer[], moved bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM FROM appointment a WHERE a.appointment_id = ANY (moved) ORDER BY a.appointment_id FOR NO KEY UPDATE;
+  IF EXISTS (SELECT FROM appointment WHERE status = 'pending' AND held_until <= now()) THEN
+    PERFORM release_expired(wanted_slots, wanted_patients, moved);
+  ELSIF cardinality(wanted_slots) > 1 OR cardinality(moved) > 0 THEN
+    PERFORM FROM slot s
+      WHERE s.slot_id = ANY (wanted_slots || ARRAY(SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (moved)))
+      ORDER BY s.slot_id FOR NO KEY UPDATE;
+  END IF;
+END $$;
+COMMENT ON FUNCTION lock_rows IS
+  'Locks the rows a booking will change, in the order of the rule sheet, and gives back expired holds that are in its way. '
+  'One slot needs no row lock of its own: its UPDATE takes it.';
+
+CREATE FUNCTION judge(items item[], together boolean) RETURNS item[]
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+  judged item[];
+BEGIN
+  WITH open AS MATERIALIZED (
+    SELECT i, i.ord, i.patient_id, i.test_id, i.during,
+           row_number() OVER (PARTITION BY i.patient_id ORDER BY i.ord) AS turn,
+           tstzrange(lower(i.during) - make_interval(days => i.interval_days),
+                     lower(i.during) + make_interval(days => i.interval_days)) AS near_by
+      FROM unnest(items) i WHERE i.verdict IS NULL
+  ), wanted AS (
+    SELECT o.i, o.ord, o.turn, o.near_by, s.status, s.capacity, s.booked, moved.status AS moved_status,
+           s.capacity - s.booked + (moved.active AND s.slot_id = ANY (moved.slots) IS TRUE)::integer AS room,
+           row_number() OVER (PARTITION BY s.slot_id ORDER BY o.ord) AS rank
+      FROM open o
+     CROSS JOIN LATERAL unnest((o.i).slots) u (slot_id)
+      JOIN slot s ON s.slot_id = u.slot_id
+      LEFT JOIN appointment moved ON moved.appointment_id = (o.i).moves
+  ), room AS (
+    SELECT ((array_agg(i))[1]).*, min(turn) AS turn, (array_agg(near_by))[1] AS near_by, min(moved_status) AS moved_status,
+           min(coalesce(room, capacity - booked)) AS room, bool_or(wanted.status <> 'free') AS closed,
+           bool_or(rank > coalesce(room, capacity - booked)) AS crowded, max(capacity) AS capacity, max(booked) AS booked
+      FROM wanted GROUP BY ord
+  ), facts AS (
+    SELECT i.*, is_active(i.status) AS needs_place,
+           q.verdict AS stored, q.fingerprint AS stored_fingerprint, q.appointment_id AS stored_appointment,
+           clash.appointment_id AS clash, clash.during AS clash_during,
+           near.appointment_id AS near, near.during AS near_during,
+           together AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
+                                                     AND e.during && i.during) AS clash_inside,
+           together AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
+                                                     AND e.test_id = i.test_id AND e.during && i.near_by) AS near_inside
+      FROM room i
+      LEFT JOIN request q ON q.request_key = i.request_key
+      LEFT JOIN LATERAL (
+        SELECT a.appointment_id, a.during FROM appointment a
+         WHERE is_active(i.status) AND a.active AND a.patient_id = i.patient_id AND a.during && i.during
+           AND a.appointment_id IS DISTINCT FROM i.moves LIMIT 1) clash ON true
+      LEFT JOIN LATERAL (
+        SELECT a.appointment_id, a.during FROM appointment a
+         WHERE i.interval_days > 0 AND is_active(i.status) AND a.active AND a.patient_id = i.patient_id
+           AND a.test_id = i.test_id AND a.during && i.near_by
+           AND a.appointment_id IS DISTINCT FROM i.moves LIMIT 1) near ON true
+  ), judged AS (
+    SELECT f.*,
+           CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
+                WHEN stored IS NOT NULL AND NOT (again AND stored_appointment IS NULL) THEN stored
+                WHEN turn > 1 AND NOT together THEN 'again'
+                WHEN moves IS NOT NULL AND moved_status NOT IN ('booked', 'pending') THEN 'wrong-status'
+                WHEN chosen AND needs_place AND (closed OR room <= 0 OR clash IS NOT NULL) THEN 'again'
+                WHEN closed THEN 'slot-closed'
+                WHEN room <= 0 AND needs_place THEN 'slot-full'
+                WHEN clash IS NOT NULL OR clash_inside THEN 'patient-overlap'
+                WHEN near IS NOT NULL OR near_inside THEN 'too-close-to-last'
+                WHEN crowded AND needs_place THEN CASE WHEN together THEN 'slot-full' ELSE 'again' END
+                WHEN moves IS NOT NULL THEN 'rescheduled'
+                WHEN hold_seconds IS NOT NULL THEN 'held'
+                ELSE 'booked' END AS decided,
+           numbers || jsonb_strip_nulls(jsonb_build_object(
+             'capacity', capacity, 'booked', booked, 'status', moved_status,
+             'min_interval_days', CASE WHEN near IS NOT NULL OR near_inside THEN interval_days END,
+             'other', reference_of(coalesce(clash, near)),
+             'other_start', lower(coalesce(clash_during, near_during)),
+             'other_end', upper(coalesce(clash_during, near_during)))) AS figures
+      FROM facts f
+  ), counted AS (
+    SELECT j.*, decided IN ('booked', 'held', 'rescheduled') AND stored_appointment IS NULL AS wins,
+           together AND (bool_or(decided NOT IN ('booked', 'held', 'rescheduled')) OVER ()
+                         OR EXISTS (SELECT FROM unnest(items) i
+                                     WHERE i.verdict NOT IN ('booked', 'held', 'rescheduled'))) AS broken
+      FROM judged j
+  ), answered AS (
+    SELECT ord, ROW(
+           ord, request_key, fingerprint, patient_id, test_id, slot_id, slots, during, chosen, interval_days,
+           hold_seconds, status, history, again, moves, note,
+           CASE WHEN wins AND broken THEN 'visit-refused' ELSE decided END, figures,
+           CASE WHEN NOT wins THEN stored_appointment
+                WHEN NOT broken THEN coalesce(moves, nextval('appointment_appointment_id_seq')) END,
+           wins AND NOT broken)::item AS answer
+      FROM counted
+     UNION ALL
+    SELECT i.ord, i FROM unnest(items) i WHERE i.verdict IS NOT NULL
+  )
+  SELECT array_agg(answer ORDER BY ord) INTO judged FROM answered;
+  RETURN judged;
+END $$;
+COMMENT ON FUNCTION judge IS
+  'Decides what needed the locks: room, the patient''s other appointments, the interval between two of a test. '
+  'Several requests for one patient, or more than there is room for: the first are decided, the rest are told `again`. '
+  '`together`: all win or none.';
+
+CREATE FUNCTION apply(items item[], visit bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  missing bigint;
+BEGIN
+  PERFORM free_places(array_agg(i.moves)) FROM unnest(items) i WHERE i.won HAVING count(i.moves) > 0;
+  WITH won AS MATERIALIZED (
+    SELECT * FROM unnest(items) WHERE won
+  ), seat AS MATERIALIZED (
+    SELECT u.slot_id, array_agg(w.appointment_id ORDER BY w.ord) AS appointments, count(*)::integer AS wanted
+      FROM won w CROSS JOIN LATERAL unnest(w.slots) u (slot_id)
+     WHERE is_active(w.status) GROUP BY u.slot_id
+  ), taken AS (
+    UPDATE slot s SET booked = s.booked + d.wanted, version = s.version + 1
+      FROM seat d
+     WHERE s.slot_id = d.slot_id AND s.status = 'free'
+    RETURNING s.slot_id, s.capacity, s.booked - d.wanted AS before, d.appointments
+  ), made AS (
+    INSERT INTO appointment (appointment_id, patient_id, test_id, slot_id, slots, during, status, held_until, visit_id, note)
+    SELECT appointment_id, patient_id, test_id, slot_id, slots, during,
+           CASE WHEN hold_seconds IS NULL THEN status ELSE 'pending' END, now() + make_interval(secs => hold_seconds),
+           visit, note
+      FROM won WHERE moves IS NULL
+  ), moved AS (
+    UPDATE appointment a SET slot_id = w.slot_id, slots = w.slots, during = w.during, version = a.version + 1
+      FROM won w WHERE a.appointment_id = w.moves
+    RETURNING a.appointment_id, a.status
+  ), seated AS (
+    INSERT INTO occupancy (slot_id, place, capacity, appointment_id)
+    SELECT t.slot_id, t.before + u.rank, t.capacity, u.appointment_id
+      FROM taken t CROSS JOIN LATERAL unnest(t.appointments) WITH ORDINALITY AS u (appointment_id, rank)
+    RETURNING 1
+  ), answered AS (
+    INSERT INTO request AS r (request_key, fingerprint, verdict, numbers, appointment_id)
+    SELECT request_key, fingerprint, verdict, CASE WHEN NOT won THEN numbers END, appointment_id
+      FROM unnest(items)
+     WHERE won OR (appointment_id IS NULL AND verdict NOT IN ('again', 'key-reused') AND verdict NOT LIKE '%-unknown')
+        ON CONFLICT (request_key) DO UPDATE
+       SET verdict = excluded.verdict, numbers = excluded.numbers, appointment_id = excluded.appointment_id
+     WHERE r.appointment_id IS NULL AND r.fingerprint = excluded.fingerprint
+    RETURNING appointment_id
+  ), told AS (
+    INSERT INTO notification (appointment_id, kind)
+    SELECT w.appointment_id, CASE WHEN w.moves IS NULL THEN 'confirmation' ELSE 'change' END
+      FROM won w LEFT JOIN moved m USING (appointment_id)
+     WHERE NOT w.history AND w.hold_seconds IS NULL AND coalesce(m.status, w.status) = 'booked'
+  ), noted AS (
+    INSERT INTO audit (action, patient_id, appointment_id, after)
+    SELECT CASE verdict WHEN 'booked' THEN 'book' WHEN 'held' THEN 'hold' ELSE 'reschedule' END, patient_id, appointment_id,
+           jsonb_build_object('slot', slot_id, 'test', test_id)
+      FROM won
+  )
+  SELECT (SELECT coalesce(sum(wanted), 0) FROM seat) - (SELECT count(*) FROM seated)
+       + (SELECT count(*) FROM won) - (SELECT count(appointment_id) FROM answered)
+    INTO missing;
+  IF missing <> 0 THEN
+    RAISE EXCEPTION 'a slot was closed or a request key was used meanwhile' USING ERRCODE = '40001';
+  END IF;
+END $$;
+COMMENT ON FUNCTION apply IS
+  'Writes what was won: places, appointments, counters, answers, messages and audit, in one statement. What changed between '
+  'judging and here makes the whole call fail as a serialization failure, to be sent again.';
+
+CREATE VIEW appointment_facts AS
+  SELECT a.appointment_id, reference_of(a.appointment_id) AS reference, a.status, a.active, a.held_until, a.visit_id,
+         a.reason, a.note, a.version AS appointment_version, a.created_at,
+         p.patient_id, p.mrn AS patient, p.name::text AS patient_name,
+         t.test_id, t.code::text AS test, t.name::text AS test_name, t.preparation,
+         s.site_id, s.code::text AS site, s.name::text AS site_name, s.zone::text AS zone, s.phone AS site_phone,
+         r.resource_id, r.code::text AS resource, a.slot_id, a.slots, lower(a.during) AS starts_at, upper(a.during) AS ends_at,
+         o.local_start, o.capacity, o.capacity - o.booked AS remaining, o.version
+    FROM appointment a
+    JOIN patient p USING (patient_id)
+    JOIN test t USING (test_id)
+    JOIN slot o USING (slot_id)
+    JOIN resource r USING (resource_id)
+    JOIN site s ON s.site_id = o.site_id;
+COMMENT ON VIEW appointment_facts IS 'An appointment with everything a desk says about it.';
+
+CREATE TYPE verdict AS (
+  ord             integer,
+  request_key     uuid,
+  verdict         text,
+  numbers         jsonb,
+  appointment_id  bigint,
+  reference       text,
+  status          appointment_status,
+  held_until      timestamptz,
+  patient         text,
+  patient_name    text,
+  test            text,
+  test_name       text,
+  preparation     text,
+  site            text,
+  site_name       text,
+  zone            text,
+  resource        text,
+  slot_id         integer,
+  slots           integer[],
+  starts_at       timestamptz,
+  ends_at         timestamptz,
+  capacity        integer,
+  remaining       integer,
+  version         integer
+);
+COMMENT ON TYPE verdict IS 'What became of one request, with all a desk shows; `remaining` and `version` are for the cache.';
+
+CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false) RETURNS SETOF verdict
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp
+-- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables.
+SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  items item[];
+  wanted_slots integer[];
+  wanted_patients integer[];
+  visit bigint;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'book needs READ COMMITTED' USING ERRCODE = '25001';
+  END IF;
+  items := resolve(requests);
+
+  SELECT array_agg(DISTINCT u.slot_id), array_agg(DISTINCT i.patient_id) INTO wanted_slots, wanted_patients
+    FROM unnest(items) i CROSS JOIN LATERAL unnest(i.slots) u (slot_id)
+   WHERE i.verdict IS NULL;
+  IF wanted_slots IS NOT NULL THEN
+    PERFORM lock_for_booking(wanted_slots, wanted_patients);
+    PERFORM lock_rows(wanted_slots, wanted_patients, ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL));
+    items := judge(items, all_or_nothing);
+  END IF;
+
+  IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
+    -- A refusal that a crash forgets is simply judged again, so it need not wait for the disk.
+    PERFORM set_config('synchronous_commit', 'off', true);
+  ELSIF all_or_nothing AND cardinality(items) > 1 THEN
+    INSERT INTO visit DEFAULT VALUES RETURNING visit_id INTO visit;
+  END IF;
+  PERFORM apply(items, visit);
+  RETURN QUERY
+    SELECT i.ord, i.request_key, i.verdict, i.numbers, i.appointment_id, f.reference, f.status, f.held_until,
+           coalesce(f.patient, p.mrn), coalesce(f.patient_name, p.name::text), coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
+           coalesce(f.preparation, t.preparation), f.site, f.site_name, f.zone, f.resource, i.slot_id, coalesce(f.slots, i.slots),
+           coalesce(f.starts_at, lower(i.during)), coalesce(f.ends_at, upper(i.during)), f.capacity, f.remaining, f.version
+      FROM unnest(items) i
+      LEFT JOIN appointment_facts f ON f.appointment_id = i.appointment_id
+      LEFT JOIN patient p ON p.patient_id = i.patient_id
+      LEFT JOIN test t ON t.test_id = i.test_id
+     ORDER BY i.ord;
+END $$;
+COMMENT ON FUNCTION book IS
+  'The one door for bookings: a JSON array of requests in, one verdict each out, in order. A request is {key, patient, test} and '
+  'a place: {slot}, or {site, day} with an optional {start}; {hold_seconds} holds instead, {moves: reference} reschedules, '
+  '{history: true, status} records the past. `all_or_nothing` makes them a visit. `again` is not an answer: send that request once more.';
+
+CREATE FUNCTION verdict_of(which bigint, decided text, figures jsonb DEFAULT '{}') RETURNS SETOF verdict
+LANGUAGE sql STABLE AS $$
+  SELECT 1, NULL::uuid, decided, figures, f.appointment_id, f.reference, f.status, f.held_until, f.patient, f.patient_name, f.test,
+         f.test_name, f.preparation, f.site, f.site_name, f.zone, f.resource, f.slot_id, f.slots, f.starts_at, f.ends_at,
+         f.capacity, f.remaining, f.version
+    FROM appointment_facts f WHERE f.appointment_id = which
+  UNION ALL
+  SELECT 1, NULL, decided, figures, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+         NULL, NULL, NULL, NULL
+   WHERE NOT EXISTS (SELECT FROM appointment WHERE appointment_id = which)
+$$;
+COMMENT ON FUNCTION verdict_of IS 'An answer about one appointment, or about none.';
+
+
+-- The kernel: the life of an appointment --------------------------------------------------------------------------
+
+CREATE TABLE status_change (
+  from_status  appointment_status NOT NULL,
+  to_status    appointment_status NOT NULL,
+  action       text NOT NULL,
+  PRIMARY KEY (from_status, to_status)
+);
+COMMENT ON TABLE status_change IS 'Which change of status is allowed and what it is called; steps back are corrections at the desk.';
+INSERT INTO status_change VALUES
+  ('booked', 'arrived', 'arrive'), ('booked', 'checked-in', 'check-in'), ('arrived', 'checked-in', 'check-in'),
+  ('arrived', 'fulfilled', 'fulfil'), ('checked-in', 'fulfilled', 'fulfil'), ('booked', 'noshow', 'noshow'),
+  ('arrived', 'booked', 'correct'), ('checked-in', 'arrived', 'correct'), ('fulfilled', 'checked-in', 'correct');
+
+CREATE FUNCTION change(which bigint, to_status appointment_status, why text, what text) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  old appointment;
+BEGIN
+  SELECT * INTO old FROM appointment WHERE appointment_id = which;
+  IF NOT is_active(to_status) THEN
+    PERFORM free_places(ARRAY[which]);
+  END IF;
+  UPDATE appointment SET status = to_status, held_until = NULL, reason = why, version = version + 1
+   WHERE appointment_id = which;
+  INSERT INTO audit (action, patient_id, appointment_id, before, after)
+  VALUES (what, old.patient_id, which, jsonb_build_object('status', old.status), jsonb_build_object('status', to_status, 'reason', why));
+END $$;
+COMMENT ON FUNCTION change IS 'Changes the status of an appointment whose row the caller has locked; an inactive one gives its places back.';
+
+CREATE FUNCTION confirm(reference text) RETURNS SETOF verdict
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  which bigint := appointment_id_of(reference);
+  old appointment;
+  answer text;
+BEGIN
+  SELECT * INTO old FROM appointment WHERE appointment_id = which FOR NO KEY UPDATE;
+  IF old IS NULL OR old.appointment_id IS NULL THEN
+    answer := 'reference-unknown';
+  END IF;
+  IF old.status = 'pending' AND old.held_until > now() THEN
+    PERFORM change(which, 'booked', '', 'confirm');
+    INSERT INTO notification (appointment_id, kind) VALUES (which, 'confirmation');
+    answer := 'booked';
+  ELSIF old.status = 'pending' THEN
+    PERFORM change(which, 'cancelled', 'hold-expired', 'expire');
+    answer := 'hold-expired';
+  ELSIF old.reason = 'hold-expired' THEN
+    answer := 'hold-expired';
+  ELSIF old.status IN ('booked', 'arrived', 'checked-in', 'fulfilled') THEN
+    answer := 'booked';
+  END IF;
+  RETURN QUERY SELECT * FROM verdict_of(which, coalesce(answer, 'wrong-status'), jsonb_strip_nulls(jsonb_build_object('status', old.status)));
+END $$;
+COMMENT ON FUNCTION confirm IS 'Turns a hold into a booking. It keeps its place: nothing is counted again. Safe to repeat.';
+
+CREATE FUNCTION cancel(reference text, why text DEFAULT 'pat') RETURNS SETOF verdict
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  which bigint := appointment_id_of(reference);
+  old_status appointment_status;
+  answer text;
+BEGIN
+  SELECT status INTO old_status FROM appointment WHERE appointment_id = which FOR NO KEY UPDATE;
+  IF old_status IS NULL THEN
+    answer := 'reference-unknown';
+  ELSIF old_status = 'cancelled' THEN
+    answer := 'cancelled';
+  ELSIF old_status IN ('fulfilled', 'noshow', 'entered-in-error') THEN
+    answer := 'wrong-status';
+  ELSE
+    PERFORM change(which, 'cancelled', why, 'cancel');
+    IF old_status <> 'pending' THEN
+      INSERT INTO notification (appointment_id, kind) VALUES (which, 'cancellation');
+    END IF;
+    answer := 'cancelled';
+  END IF;
+  RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old_status)));
+END $$;
+COMMENT ON FUNCTION cancel IS 'Cancels and gives the place back at once. `why` is a FHIR cancellation reason code. Safe to repeat.';
+
+CREATE FUNCTION set_status(reference text, new_status appointment_status) RETURNS SETOF verdict
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  which bigint := appointment_id_of(reference);
+  old appointment;
+  rule status_change;
+  answer text;
+BEGIN
+  SELECT * INTO old FROM appointment WHERE appointment_id = which FOR NO KEY UPDATE;
+  SELECT * INTO rule FROM status_change WHERE from_status = old.status AND to_status = new_status;
+  IF old.appointment_id IS NULL THEN
+    answer := 'reference-unknown';
+  ELSIF old.status = new_status THEN
+    answer := new_status;
+  ELSIF rule.action IS NULL THEN
+    answer := 'wrong-status';
+  ELSIF new_status = 'noshow' AND lower(old.during) > now() THEN
+    answer := 'not-yet';
+  ELSE
+    PERFORM change(which, new_status, '', rule.action);
+    answer := new_status;
+  END IF;
+  RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old.status)));
+END $$;
+COMMENT ON FUNCTION set_status IS 'Arrive, check-in, fulfil, noshow and their corrections: see status_change. Safe to repeat.';
+
+
+-- The kernel: slots -----------------------------------------------------------------------------------------------
+
+CREATE FUNCTION publish(slots jsonb) RETURNS TABLE (published integer, present integer)
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH wanted AS (
+    SELECT r.site_id, r.resource_id, w.starts_at, w.ends_at, w.local_start, w.capacity,
+           EXISTS (SELECT FROM closure c
+                    WHERE c.site_id = r.site_id AND (c.resource_id IS NULL OR c.resource_id = r.resource_id)
+                      AND c.reopened_at IS NULL AND c.during && tstzrange(w.starts_at, w.ends_at)) AS closed
+      FROM jsonb_to_recordset(slots) AS w (resource_id integer, starts_at timestamptz, ends_at timestamptz,
+                                           local_start timestamp, capacity integer)
+      JOIN resource r USING (resource_id)
+  ), made AS (
+    INSERT INTO slot (site_id, resource_id, starts_at, ends_at, local_start, capacity, status)
+    SELECT site_id, resource_id, starts_at, ends_at, local_start, capacity,
+           CASE WHEN closed THEN 'busy-unavailable' ELSE 'free' END
+      FROM wanted ORDER BY resource_id, starts_at
+        ON CONFLICT DO NOTHING
+    RETURNING resource_id
+  ), noted AS (
+    INSERT INTO audit (action, after)
+    SELECT 'publish', jsonb_build_object('resource', resource_id, 'slots', count(*)) FROM made GROUP BY resource_id
+  )
+  SELECT (SELECT count(*) FROM made)::integer, ((SELECT count(*) FROM wanted) - (SELECT count(*) FROM made))::integer;
+END $$;
+COMMENT ON FUNCTION publish IS
+  'Opens slots for booking. One that is there already, or would lie over another of its resource, is left as it is, '
+  'so publishing a period twice is harmless. Slots inside a closure start closed.';
+
+CREATE FUNCTION set_capacity(slot integer, new_capacity integer) RETURNS TABLE (verdict text, capacity integer, booked integer, version integer)
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  old slot;
+BEGIN
+  SELECT * INTO old FROM slot s WHERE s.slot_id = slot FOR UPDATE;
+  IF old.slot_id IS NULL THEN
+    RETURN QUERY SELECT 'slot-unknown', NULL::integer, NULL::integer, NULL::integer;
+    RETURN;
+  ELSIF old.booked > new_capacity THEN
+    RETURN QUERY SELECT 'capacity-below-booked', old.capacity, old.booked, old.version;
+    RETURN;
+  END IF;
+  INSERT INTO audit (action, before, after)
+  VALUES ('capacity', jsonb_build_object('slot', slot, 'capacity', old.capacity), jsonb_build_object('slot', slot, 'capacity', new_capacity));
+  RETURN QUERY
+    UPDATE slot s SET capacity = new_capacity, version = s.version + 1 WHERE s.slot_id = slot
+    RETURNING 'changed', s.capacity, s.booked, s.version;
+END $$;
+COMMENT ON FUNCTION set_capacity IS 'Changes how many a slot takes; never below what is booked.';
+
+CREATE FUNCTION set_open(wanted_site integer, wanted_resource integer, period tstzrange, is_open boolean) RETURNS integer
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  changed integer;
+BEGIN
+  PERFORM FROM slot s
+    WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
+      AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+    ORDER BY s.slot_id FOR NO KEY UPDATE;
+  UPDATE slot s SET status = CASE WHEN is_open THEN 'free' ELSE 'busy-unavailable' END, version = s.version + 1
+   WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
+     AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+     AND s.status = CASE WHEN is_open THEN 'busy-unavailable' ELSE 'free' END
+     AND NOT (is_open AND EXISTS (
+         SELECT FROM closure c
+          WHERE c.site_id = s.site_id AND (c.resource_id IS NULL OR c.resource_id = s.resource_id)
+            AND c.reopened_at IS NULL AND c.during && tstzrange(s.starts_at, s.ends_at)));
+  GET DIAGNOSTICS changed = ROW_COUNT;
+  RETURN changed;
+END $$;
+COMMENT ON FUNCTION set_open IS 'Opens or closes the slots of a period; one that another closure still covers stays closed.';
+
+CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text)
+RETURNS TABLE (closure_id integer, slots integer)
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  made integer;
+BEGIN
+  INSERT INTO closure (site_id, resource_id, during, reason) VALUES (wanted_site, wanted_resource, period, why)
+  RETURNING closure_id INTO made;
+  INSERT INTO audit (action, after)
+  VALUES ('close', jsonb_build_object('closure', made, 'site', wanted_site, 'resource', wanted_resource, 'during', period::text));
+  RETURN QUERY SELECT made, set_open(wanted_site, wanted_resource, period, false);
+END $$;
+COMMENT ON FUNCTION close_period IS 'Takes no more bookings in a period. Who is booked there stays booked: see whom it hits and move them.';
+
+CREATE FUNCTION reopen(which integer) RETURNS integer
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  old closure;
+BEGIN
+  UPDATE closure SET reopened_at = now() WHERE closure_id = which AND reopened_at IS NULL RETURNING * INTO old;
+  IF old.closure_id IS NULL THEN
+    RETURN NULL;
+  END IF;
+  INSERT INTO audit (action, before) VALUES ('reopen', jsonb_build_object('closure', which));
+  RETURN set_open(old.site_id, old.resource_id, old.during, true);
+END $$;
+COMMENT ON FUNCTION reopen IS 'Takes a closure back: how many slots opened, or NULL when there is no such closure in force.';
+
+
+-- The kernel: catalog and patients --------------------------------------------------------------------------------
+
+CREATE TYPE saved AS (ord integer, verdict text, id integer, code text);
+COMMENT ON TYPE saved IS 'What became of one row: created, changed, unchanged, or why it was not saved.';
+
+CREATE FUNCTION note_saved(kind text, id integer, old jsonb, new jsonb, patient integer DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF old IS NOT NULL AND old = new THEN
+    RETURN 'unchanged';
+  END IF;
+  INSERT INTO audit (action, patient_id, before, after)
+  SELECT CASE WHEN old IS NULL THEN 'create-' ELSE 'change-' END || kind, patient,
+         jsonb_build_object('id', id, 'fields', (SELECT jsonb_agg(k) FROM jsonb_object_keys(old) k WHERE old -> k IS DISTINCT FROM new -> k)),
+         jsonb_build_object('id', id);
+  RETURN CASE WHEN old IS NULL THEN 'created' ELSE 'changed' END;
+END $$;
+COMMENT ON FUNCTION note_saved IS 'The audit row of a saved record: which fields changed, never what they say.';
+
+CREATE FUNCTION save_sites(rows jsonb) RETURNS SETOF saved
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  w record; old site; new site;
+BEGIN
+  FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
+    SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR UPDATE;
+    IF old.site_id IS NULL THEN
+      INSERT INTO site (code, name, zone, phone, active)
+      VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce(w.doc ->> 'zone', 'UTC'),
+              coalesce(w.doc ->> 'phone', ''), coalesce((w.doc ->> 'active')::boolean, true)) RETURNING * INTO new;
+    ELSE
+      UPDATE site s SET name = coalesce(w.doc ->> 'name', s.name), zone = coalesce(w.doc ->> 'zone', s.zone),
+             phone = coalesce(w.doc ->> 'phone', s.phone), active = coalesce((w.doc ->> 'active')::boolean, s.active)
+       WHERE s.site_id = old.site_id RETURNING * INTO new;
+    END IF;
+    RETURN NEXT ROW(w.ord, note_saved('site', new.site_id, CASE WHEN old.site_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
+                    new.site_id, new.code)::saved;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION save_sites IS 'Creates sites, or changes the fields that are given.';
+
+CREATE FUNCTION save_tests(rows jsonb) RETURNS SETOF saved
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  w record; old test; new test;
+BEGIN
+  FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
+    SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR UPDATE;
+    IF old.test_id IS NULL THEN
+      INSERT INTO test (code, name, duration_minutes)
+      VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), (w.doc ->> 'duration_minutes')::integer);
+    END IF;
+    UPDATE test t
+       SET (name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes, window_days, min_interval_days,
+            preparation, active)
+         = (SELECT f.name, f.duration_minutes, f.buffer_before_minutes, f.buffer_after_minutes, f.lead_minutes, f.window_days,
+                   f.min_interval_days, f.preparation, f.active
+              FROM jsonb_populate_record(t, w.doc) f)
+     WHERE t.code = w.doc ->> 'code' RETURNING * INTO new;
+    RETURN NEXT ROW(w.ord, note_saved('test', new.test_id, CASE WHEN old.test_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
+                    new.test_id, new.code)::saved;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION save_tests IS 'Creates tests, or changes the fields that are given. The fields are the columns of `test`.';
+
+CREATE FUNCTION save_resources(rows jsonb) RETURNS SETOF saved
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  w record; old resource; new resource; old_tests text[]; new_tests text[]; at_site integer;
+BEGIN
+  FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
+    SELECT site_id INTO at_site FROM site s WHERE s.code = w.doc ->> 'site';
+    new_tests := ARRAY(SELECT jsonb_array_elements_text(w.doc -> 'tests'));
+    IF at_site IS NULL THEN
+      RETURN NEXT ROW(w.ord, 'site-unknown', NULL, w.doc ->> 'code')::saved;
+      CONTINUE;
+    ELSIF EXISTS (SELECT FROM unnest(new_tests) c WHERE NOT EXISTS (SELECT FROM test t WHERE t.code = c)) THEN
+      RETURN NEXT ROW(w.ord, 'test-unknown', NULL, w.doc ->> 'code')::saved;
+      CONTINUE;
+    END IF;
+    SELECT * INTO old FROM resource r WHERE r.site_id = at_site AND r.code = w.doc ->> 'code' FOR UPDATE;
+    IF old.resource_id IS NULL THEN
+      INSERT INTO resource (site_id, code, name, active)
+      VALUES (at_site, w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce((w.doc ->> 'active')::boolean, true))
+      RETURNING * INTO new;
+    ELSE
+      UPDATE resource r SET name = coalesce(w.doc ->> 'name', r.name), active = coalesce((w.doc ->> 'active')::boolean, r.active)
+       WHERE r.resource_id = old.resource_id RETURNING * INTO new;
+    END IF;
+    SELECT coalesce(array_agg(t.code::text ORDER BY t.code), '{}') INTO old_tests
+      FROM resource_test o JOIN test t USING (test_id) WHERE o.resource_id = new.resource_id;
+    IF w.doc ? 'tests' THEN
+      DELETE FROM resource_test o USING test t
+       WHERE o.resource_id = new.resource_id AND t.test_id = o.test_id AND t.code <> ALL (new_tests);
+      INSERT INTO resource_test SELECT new.resource_id, t.test_id FROM test t WHERE t.code = ANY (new_tests) ON CONFLICT DO NOTHING;
+    ELSE
+      new_tests := old_tests;
+    END IF;
+    RETURN NEXT ROW(w.ord, note_saved('resource', new.resource_id,
+        CASE WHEN old.resource_id IS NOT NULL THEN to_jsonb(old) || jsonb_build_object('tests', old_tests) END,
+        to_jsonb(new) || jsonb_build_object('tests', ARRAY(SELECT unnest(new_tests) ORDER BY 1))), new.resource_id, new.code)::saved;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION save_resources IS 'Creates resources, or changes the fields that are given; `tests` is the whole list of what it offers.';
+
+CREATE FUNCTION save_schedules(rows jsonb) RETURNS SETOF saved
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  w record; new schedule; at_resource integer; period daterange;
+BEGIN
+  FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
+    SELECT r.resource_id INTO at_resource FROM resource r JOIN site s USING (site_id)
+     WHERE s.code = w.doc ->> 'site' AND r.code = w.doc ->> 'resource';
+    IF at_resource IS NULL THEN
+      RETURN NEXT ROW(w.ord, 'resource-unknown', NULL, w.doc ->> 'resource')::saved;
+      CONTINUE;
+    END IF;
+    period := daterange((w.doc ->> 'valid_from')::date, (w.doc ->> 'valid_until')::date, '[]');
+    SELECT * INTO new FROM schedule h
+     WHERE h.resource_id = at_resource AND h.weekday = (w.doc ->> 'weekday')::smallint AND h.opens = (w.doc ->> 'opens')::time
+       AND h.closes = (w.doc ->> 'closes')::time AND h.slot_minutes = (w.doc ->> 'slot_minutes')::integer
+       AND h.capacity = (w.doc ->> 'capacity')::integer AND h.valid = period;
+    IF new.schedule_id IS NOT NULL THEN
+      RETURN NEXT ROW(w.ord, 'unchanged', new.schedule_id, w.doc ->> 'resource')::saved;
+      CONTINUE;
+    END IF;
+    INSERT INTO schedule (resource_id, weekday, opens, closes, slot_minutes, capacity, valid)
+    VALUES (at_resource, (w.doc ->> 'weekday')::smallint, (w.doc ->> 'opens')::time, (w.doc ->> 'closes')::time,
+            (w.doc ->> 'slot_minutes')::integer, (w.doc ->> 'capacity')::integer, period)
+        ON CONFLICT DO NOTHING RETURNING * INTO new;
+    RETURN NEXT ROW(w.ord, CASE WHEN new.schedule_id IS NULL THEN 'hours-overlap' ELSE note_saved('schedule', new.schedule_id, NULL, to_jsonb(new)) END,
+                    new.schedule_id, w.doc ->> 'resource')::saved;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION save_schedules IS 'Adds weekly hours; the same hours twice are one. Hours that overlap others of the resource are not saved.';
+
+CREATE FUNCTION end_schedule(which integer, last_day date) RETURNS boolean
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  old schedule;
+BEGIN
+  SELECT * INTO old FROM schedule WHERE schedule_id = which FOR UPDATE;
+  IF old.schedule_id IS NULL THEN
+    RETURN false;
+  ELSIF isempty(old.valid * daterange(NULL, last_day, '[]')) THEN
+    DELETE FROM schedule WHERE schedule_id = which;
+  ELSE
+    UPDATE schedule SET valid = valid * daterange(NULL, last_day, '[]') WHERE schedule_id = which;
+  END IF;
+  INSERT INTO audit (action, before, after) VALUES ('end-schedule', to_jsonb(old), jsonb_build_object('last_day', last_day));
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION end_schedule IS 'No more slots are published from these hours after a day; published ones stay. False: no such hours.';
+
+CREATE FUNCTION save_patients(rows jsonb) RETURNS SETOF saved
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH asked AS MATERIALIZED (
+    SELECT d.ord::integer, doc, coalesce(doc ->> 'mrn', 'P' || nextval('patient_number')) AS mrn,
+           row_number() OVER (PARTITION BY doc ->> 'mrn' ORDER BY d.ord) AS copy
+      FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord)
+  ), old AS MATERIALIZED (
+    SELECT p.* FROM patient p WHERE p.mrn IN (SELECT mrn FROM asked) ORDER BY p.patient_id FOR NO KEY UPDATE
+  ), named AS MATERIALIZED (
+    SELECT a.ord, a.mrn, a.copy, a.doc ? 'mrn' AS has_mrn, o.patient_id, o.version,
+           coalesce(a.doc ->> 'name', o.name) AS name, coalesce((a.doc ->> 'birth_date')::date, o.birth_date) AS birth_date,
+           coalesce(a.doc ->> 'sex', o.sex, 'unknown') AS sex, coalesce(a.doc ->> 'phone', o.phone, '') AS phone,
+           coalesce(a.doc ->> 'email', o.email, '') AS email, coalesce(a.doc ->> 'language', o.language, '') AS language,
+           coalesce(a.doc ->> 'note', o.note, '') AS note,
+           ARRAY_REMOVE(ARRAY[
+             CASE WHEN a.doc ->> 'name' <> o.name THEN 'name' END,
+             CASE WHEN (a.doc ->> 'birth_date')::date IS DISTINCT FROM o.birth_date AND a.doc ? 'birth_date' THEN 'birth_date' END,
+             CASE WHEN a.doc ->> 'sex' <> o.sex THEN 'sex' END, CASE WHEN a.doc ->> 'phone' <> o.phone THEN 'phone' END,
+             CASE WHEN a.doc ->> 'email' <> o.email THEN 'email' END, CASE WHEN a.doc ->> 'language' <> o.language THEN 'language' END,
+             CASE WHEN a.doc ->> 'note' <> o.note THEN 'note' END], NULL) AS fields
+      FROM asked a LEFT JOIN old o ON o.mrn = a.mrn
+  ), made AS (
+    INSERT INTO patient (mrn, name, birth_date, sex, phone, email, language, note)
+    SELECT mrn, name, birth_date, sex, phone, email, language, note FROM named
+     WHERE patient_id IS NULL AND (copy = 1 OR NOT has_mrn) AND name IS NOT NULL
+     ORDER BY ord
+    RETURNING patient_id, mrn
+  ), changed AS (
+    UPDATE patient p SET name = n.name, birth_date = n.birth_date, sex = n.sex, phone = n.phone, email = n.email,
+           language = n.language, note = n.note, version = p.version + 1
+      FROM named n
+     WHERE p.patient_id = n.patient_id AND n.copy = 1 AND n.fields <> '{}'
+    RETURNING p.patient_id, n.fields
+  ), noted AS (
+    INSERT INTO audit (action, patient_id, after)
+    SELECT 'create-patient', patient_id, NULL FROM made
+    UNION ALL
+    SELECT 'change-patient', patient_id, jsonb_build_object('fields', fields) FROM changed
+  )
+  SELECT n.ord,
+         CASE WHEN m.patient_id IS NOT NULL AND (n.copy = 1 OR NOT n.has_mrn) THEN 'created'
+              WHEN n.patient_id IS NULL AND n.name IS NULL THEN 'name-missing'
+              WHEN n.copy > 1 AND n.has_mrn THEN 'again'
+              WHEN n.fields <> '{}' THEN 'changed'
+              ELSE 'unchanged' END,
+         coalesce(m.patient_id, n.patient_id), n.mrn
+    FROM named n LEFT JOIN made m ON m.mrn = n.mrn
+   ORDER BY n.ord;
+END $$;
+COMMENT ON FUNCTION save_patients IS
+  'Creates patients, or changes the fields that are given, by mrn; without one a number is given. A second row for an mrn in one '
+  'call is told `again`.';
+
+CREATE FUNCTION merge_patients(survivor_mrn text, duplicate_mrn text) RETURNS TABLE (verdict text, moved integer, numbers jsonb)
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  survivor patient;
+  duplicate patient;
+  clash text;
+  count_moved integer;
+BEGIN
+  SELECT * INTO survivor FROM patient p WHERE p.mrn = survivor_mrn;
+  SELECT * INTO duplicate FROM patient p WHERE p.mrn = duplicate_mrn;
+  IF survivor.patient_id IS NULL OR duplicate.patient_id IS NULL THEN
+    RETURN QUERY SELECT 'patient-unknown', 0, '{}'::jsonb;
+    RETURN;
+  END IF;
+  PERFORM lock_for_booking('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
+  PERFORM FROM patient p WHERE p.patient_id IN (survivor.patient_id, duplicate.patient_id) ORDER BY p.patient_id FOR NO KEY UPDATE;
+  SELECT * INTO survivor FROM patient p WHERE p.mrn = survivor_mrn;
+  SELECT * INTO duplicate FROM patient p WHERE p.mrn = duplicate_mrn;
+  IF duplicate.merged_into = survivor.patient_id THEN
+    RETURN QUERY SELECT 'merged', 0, '{}'::jsonb;
+    RETURN;
+  ELSIF survivor.patient_id = duplicate.patient_id OR survivor.merged_into IS NOT NULL OR duplicate.merged_into IS NOT NULL THEN
+    RETURN QUERY SELECT 'already-merged', 0, '{}'::jsonb;
+    RETURN;
+  END IF;
+  SELECT reference_of(a.appointment_id) INTO clash
+    FROM appointment a JOIN appointment b ON b.patient_id = duplicate.patient_id AND b.active AND b.during && a.during
+   WHERE a.patient_id = survivor.patient_id AND a.active LIMIT 1;
+  IF clash IS NOT NULL THEN
+    RETURN QUERY SELECT 'patient-overlap', 0, jsonb_build_object('other', clash);
+    RETURN;
+  END IF;
+  UPDATE appointment SET patient_id = survivor.patient_id, version = version + 1 WHERE patient_id = duplicate.patient_id;
+  GET DIAGNOSTICS count_moved = ROW_COUNT;
+  UPDATE patient SET merged_into = survivor.patient_id, version = version + 1
+   WHERE patient_id = duplicate.patient_id OR merged_into = duplicate.patient_id;
+  INSERT INTO audit (action, patient_id, before, after)
+  VALUES ('merge-patient', survivor.patient_id, jsonb_build_object('duplicate', duplicate.patient_id), jsonb_build_object('moved', count_moved));
+  RETURN QUERY SELECT 'merged', count_moved, '{}'::jsonb;
+END $$;
+COMMENT ON FUNCTION merge_patients IS
+  'Makes two records of one person one: appointments move to the survivor, the duplicate''s number goes on finding it. '
+  'Refused when both have an appointment at the same time.';
+
+
+-- The hot reads ---------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION find_slots(
+  sites text[], wanted_test text, first_day date, last_day date, from_time time DEFAULT '00:00', until_time time DEFAULT '24:00',
+  bookable boolean DEFAULT true, most integer DEFAULT 200)
+RETURNS TABLE (slot_id integer, site text, zone text, test text, resource text, starts_at timestamptz, ends_at timestamptz,
+               capacity integer, remaining integer, status text, version integer)
+LANGUAGE plpgsql STABLE SET search_path = app, ext, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+  WITH expired AS MATERIALIZED (
+    SELECT u.slot_id, count(*)::integer AS places
+      FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id)
+     WHERE h.status = 'pending' AND h.held_until <= now() GROUP BY 1
+  )
+  SELECT s.slot_id, p.code::text, p.zone::text, t.code::text, m.code::text, s.starts_at, coalesce(upper(n.during), s.ends_at), s.capacity,
+         greatest(coalesce(n.room, s.capacity - s.booked) + coalesce(e.places, 0), 0), 
+         CASE WHEN s.status <> 'free' OR n.closed THEN 'busy-unavailable'
+              WHEN n.slots IS NOT NULL AND n.during IS NULL THEN 'busy-unavailable'
+              WHEN coalesce(n.room, s.capacity - s.booked) + coalesce(e.places, 0) <= 0 THEN 'busy' ELSE 'free' END, s.version
+    FROM test t
+    JOIN resource_test o ON o.test_id = t.test_id
+    JOIN resource m ON m.resource_id = o.resource_id AND m.active
+    JOIN site p ON p.site_id = m.site_id AND p.active AND (sites IS NULL OR p.code = ANY (sites))
+    JOIN slot s ON s.resource_id = m.resource_id AND s.site_id = p.site_id
+     AND s.local_start >= first_day AND s.local_start < last_day + 1
+     AND s.local_start::time >= from_time AND s.local_start::time < until_time
+     AND s.status <> 'entered-in-error'
+    LEFT JOIN expired e ON e.slot_id = s.slot_id
+   CROSS JOIN LATERAL (SELECT CASE WHEN s.starts_at + make_interval(mins => t.duration_minutes) > s.ends_at
+                                           OR t.buffer_before_minutes + t.buffer_after_minutes > 0
+                                         THEN run_of(s.slot_id, t.test_id) END AS run OFFSET 0) r
+   CROSS JOIN LATERAL (SELECT (r.run).*) n
+   WHERE t.code = wanted_test AND t.active
+     AND (NOT bookable OR (
+          s.status = 'free' AND s.booked < s.capacity + coalesce(e.places, 0)
+          AND s.starts_at > now() + make_interval(mins => t.lead_minutes)
+          AND s.starts_at <= now() + make_interval(days => t.window_days)
+          AND (n.slots IS NULL OR (n.during IS NOT NULL AND NOT n.closed AND n.room + coalesce(e.places, 0) > 0))))
+   ORDER BY s.starts_at, p.code, m.code
+   LIMIT most;
+END $$;
+COMMENT ON FUNCTION find_slots IS
+  'Slots where a test can start, by local day and time of day of the site; `remaining` is what is left in the fullest slot it '
+  'would take, with expired holds counted as free. `bookable`: only those that `book` would accept now.';
+
+CREATE FUNCTION look_up(reference text) RETURNS SETOF appointment_facts
+LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS
+$$ SELECT * FROM appointment_facts WHERE appointment_id = appointment_id_of(reference) $$;
+COMMENT ON FUNCTION look_up IS 'The appointment a reference names, or nothing.';
+
+
+-- The invariants --------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION verify() RETURNS TABLE (rule text, violations bigint)
+LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
+  SELECT 'no slot holds more than its capacity',
+         (SELECT count(*) FROM slot s LEFT JOIN (
+            SELECT u.slot_id, count(*) AS n FROM appointment a CROSS JOIN LATERAL unnest(a.slots) u (slot_id) WHERE a.active GROUP BY 1) x
+            USING (slot_id) WHERE coalesce(x.n, 0) > s.capacity)
+  UNION ALL
+  SELECT 'the counter equals the places and the active appointments',
+         (SELECT count(*) FROM slot s
+            LEFT JOIN (SELECT slot_id, count(*) AS n, max(place) AS top FROM occupancy GROUP BY 1) o USING (slot_id)
+            LEFT JOIN (SELECT u.slot_id, count(*) AS n FROM appointment a CROSS JOIN LATERAL unnest(a.slots) u (slot_id)
+                        WHERE a.active GROUP BY 1) x USING (slot_id)
+           WHERE s.booked <> coalesce(o.n, 0) OR s.booked <> coalesce(x.n, 0) OR s.booked <> coalesce(o.top, 0))
+  UNION ALL
+  SELECT 'a place belongs to an active appointment of that slot',
+         (SELECT count(*) FROM occupancy o JOIN appointment a USING (appointment_id) WHERE NOT a.active OR o.slot_id <> ALL (a.slots))
+  UNION ALL
+  SELECT 'no patient is in two places',
+         (SELECT count(*) FROM appointment a JOIN appointment b
+             ON b.patient_id = a.patient_id AND b.appointment_id > a.appointment_id AND b.active AND b.during && a.during WHERE a.active)
+  UNION ALL
+  SELECT 'one booking per request key',
+         (SELECT count(*) FROM (SELECT appointment_id FROM request WHERE verdict IN ('booked', 'held') GROUP BY 1 HAVING count(*) > 1) x)
+  UNION ALL
+  SELECT 'every appointment has a request key',
+         (SELECT count(*) FROM appointment a
+           WHERE NOT EXISTS (SELECT FROM request r WHERE r.appointment_id = a.appointment_id AND r.verdict IN ('booked', 'held')))
+  UNION ALL
+  SELECT 'every appointment was audited once when it was made',
+         (SELECT count(*) FROM appointment a
+           WHERE (SELECT count(*) FROM audit u WHERE u.appointment_id = a.appointment_id AND u.action IN ('book', 'hold')) <> 1)
+$$;
+COMMENT ON FUNCTION verify IS 'The invariants of this file, counted: every number must be 0.';
+
+CREATE TABLE schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+COMMENT ON TABLE schema_version IS 'Which numbered migrations this database has: schema.sql is all of them.';
+INSERT INTO schema_version (version) VALUES (1);
