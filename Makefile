@@ -1,0 +1,46 @@
+# Everything a fresh machine needs: python3 (3.11 or newer), pip and make. `make demo` and `make test` install the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   ?= $(CURDIR)/.demo
+
+.PHONY: install demo demo-stop test test-servers bench lint lock clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: install
+	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli demo
+
+demo-stop: install
+	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli down
+
+test: install test-servers
+	$(BIN)/python -m pytest
+
+# The suite runs on PostgreSQL 15 as well as on the embedded 18; Debian's packages bring it where it may be installed.
+test-servers:
+	@if [ ! -x /usr/lib/postgresql/15/bin/postgres ] && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-15; fi
+	@if ! command -v pgbouncer >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; fi
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+lint: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+# Needs uv. The lock names versions and hashes, no registry.
+lock:
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --all-extras \
+	  --python-version 3.11 pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .demo
