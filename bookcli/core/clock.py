@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from .errors import InvalidInput
 
-
 # Files beside the zones on some machines: the machine's own zone, no zone at all, and zones that count leap seconds.
 _NOT_IANA = ("localtime", "posix", "right/", "Factory")
 
