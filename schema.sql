@@ -710,7 +710,12 @@ LANGUAGE plpgsql AS $$
 DECLARE
   missing bigint;
 BEGIN
-  PERFORM free_places(array_agg(i.moves)) FROM unnest(items) i WHERE i.won HAVING count(i.moves) > 0;
+  IF EXISTS (SELECT FROM unnest(items) i WHERE i.won AND i.moves IS NOT NULL) THEN
+    PERFORM free_places(array_agg(i.moves)) FROM unnest(items) i WHERE i.won;
+    UPDATE appointment a SET slot_id = i.slot_id, slots = i.slots, during = i.during, version = a.version + 1
+      FROM unnest(items) i
+     WHERE i.won AND a.appointment_id = i.moves;
+  END IF;
   WITH won AS MATERIALIZED (
     SELECT * FROM unnest(items) WHERE won
   ), seat AS MATERIALIZED (
@@ -728,10 +733,6 @@ BEGIN
            CASE WHEN hold_seconds IS NULL THEN status ELSE 'pending' END, now() + make_interval(secs => hold_seconds),
            visit, note
       FROM won WHERE moves IS NULL
-  ), moved AS (
-    UPDATE appointment a SET slot_id = w.slot_id, slots = w.slots, during = w.during, version = a.version + 1
-      FROM won w WHERE a.appointment_id = w.moves
-    RETURNING a.appointment_id, a.status
   ), seated AS (
     INSERT INTO occupancy (slot_id, place, capacity, appointment_id)
     SELECT t.slot_id, t.before + u.rank, t.capacity, u.appointment_id
@@ -749,7 +750,7 @@ BEGIN
   ), told AS (
     INSERT INTO notification (appointment_id, kind)
     SELECT w.appointment_id, CASE WHEN w.moves IS NULL THEN 'confirmation' ELSE 'change' END
-      FROM won w LEFT JOIN moved m USING (appointment_id)
+      FROM won w LEFT JOIN appointment m ON m.appointment_id = w.moves
      WHERE NOT w.history AND w.hold_seconds IS NULL AND coalesce(m.status, w.status) = 'booked'
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)

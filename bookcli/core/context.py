@@ -78,14 +78,14 @@ class Context:
         from .db import engine  # noqa: PLC0415 - psycopg is 160 ms
 
         if not self.embedded:
-            return engine.connect(self.dsn)
+            return engine.connect(self.dsn, deadline=self.settings.deadline_seconds)
         try:
-            connection = engine.connect(self.dsn)
+            connection = engine.connect(self.dsn, deadline=self.settings.deadline_seconds)
         except Unavailable:
             from .adapters import embedded  # noqa: PLC0415 - only when the server must be started
 
             embedded.ensure_postgres(self.paths, self.settings, announce=self.announce)
-            connection = engine.connect(self.dsn)
+            connection = engine.connect(self.dsn, deadline=self.settings.deadline_seconds)
         self._ensure_schema(connection)
         return connection
 

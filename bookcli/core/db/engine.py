@@ -8,9 +8,6 @@ data, leaves this module.
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +15,17 @@ import psycopg
 
 from ... import __version__
 from ..errors import BookcliError, InvalidInput, NotAllowed, OutcomeUnknown, Refused, Unavailable
+from .watchdog import watched
 
 if TYPE_CHECKING:
     import sqlalchemy
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A desk's connection; `deadline` is how many seconds one call may take."""
+
+    deadline = 8.0
+
 
 TRY_AGAIN = frozenset({"40001", "40P01"})
 SLOT_BUSY = "55P03"
@@ -37,10 +40,10 @@ _BY_CONSTRAINT = {
 }
 
 
-def connect(dsn: str) -> Connection:
+def connect(dsn: str, *, deadline: float = 8.0) -> Connection:
     """An autocommit connection that survives transaction pooling. Raises Unavailable within 2 s or so."""
     try:
-        return psycopg.connect(
+        connection = Connection.connect(
             dsn,
             autocommit=True,
             prepare_threshold=None,
@@ -53,21 +56,19 @@ def connect(dsn: str) -> Connection:
         )
     except psycopg.Error as problem:
         raise _away(problem, "connect") from None
+    connection.deadline = deadline
+    return connection
 
 
 @contextlib.contextmanager
 def call(
-    connection: Connection, *, writes: bool, deadline: float | None = 8.0
+    connection: Connection, *, writes: bool, deadline: float | None = 0
 ) -> Iterator[psycopg.Cursor[tuple[Any, ...]]]:
-    """A cursor for one statement, with a watchdog of `deadline` seconds (None: none) and translated errors.
+    """A cursor for one statement, with a watchdog (`deadline` 0: the connection's, None: none) and translated errors.
 
     Statement time-outs and keepalives do not end the wait for a frozen server; shutting the socket down does.
     Raises OutcomeUnknown when a write may or may not have been committed, RetryableConflict to send it again.
     """
-    watchdog = threading.Timer(deadline or 0, _cut, [connection])
-    watchdog.daemon = True
-    if deadline is not None:
-        watchdog.start()
     notices: list[str] = []
 
     def on_notice(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -75,14 +76,16 @@ def call(
 
     connection.add_notice_handler(on_notice)
     try:
-        with connection.cursor() as cursor:
+        with (
+            watched(connection.fileno(), connection.deadline if deadline == 0 else deadline),
+            connection.cursor() as cursor,
+        ):
             yield cursor
     except psycopg.Error as problem:
         raise _translated(problem, connection, writes) from None
     except UnicodeEncodeError:
         raise InvalidInput("The text holds characters that are not valid Unicode.", code="text-not-unicode") from None
     finally:
-        watchdog.cancel()
         connection.remove_notice_handler(on_notice)
     # A cancelled wait for a synchronous standby answers success with a warning: committed here, perhaps nowhere else.
     if writes and "01000" in notices:
@@ -93,11 +96,6 @@ class RetryableConflict(BookcliError):
     """Another transaction came in between; nothing was changed and the same call may be sent again at once."""
 
     code = "conflict"
-
-
-def _cut(connection: Connection) -> None:
-    with contextlib.suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.pgconn.socket)) as end:
-        end.shutdown(socket.SHUT_RDWR)
 
 
 def _translated(problem: psycopg.Error, connection: Connection, writes: bool) -> BookcliError:
