@@ -1,0 +1,119 @@
+"""A small clinic that most tests book in: two sites in two zones, four tests, three resources, twenty patients.
+
+What must stay true: it is filled through the kernel, as a user would fill it.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from bookcli.core import clock
+from bookcli.core.context import Context
+from bookcli.core.db import engine, kernel
+from bookcli.core.model.requests import BookingRequest, Place, new_key
+
+DAYS = 10
+FIRST_START, SLOT_MINUTES, SLOTS_A_DAY = time(8), 30, 16
+SITES = [
+    {"code": "north", "name": "Clinic North", "zone": "Europe/Berlin", "phone": "+49 30 901820"},
+    {"code": "south", "name": "Clínica Sul", "zone": "America/Sao_Paulo"},
+]
+TESTS = [
+    {"code": "mri", "name": "MRI", "duration_minutes": 30, "preparation": "No metal."},
+    {"code": "mri-contrast", "name": "MRI with contrast", "duration_minutes": 60, "buffer_after_minutes": 15},
+    {"code": "blood", "name": "Blood draw", "duration_minutes": 10, "preparation": "Nothing to eat for 8 hours."},
+    {"code": "xray", "name": "X-ray", "duration_minutes": 15},
+]
+RESOURCES = [
+    {"site": "north", "code": "mri-1", "name": "MRI 1", "tests": ["mri", "mri-contrast"]},
+    {"site": "north", "code": "lab", "name": "Laboratory", "tests": ["blood"]},
+    {"site": "south", "code": "xray-1", "name": "X-ray 1", "tests": ["xray"]},
+]
+CAPACITY = {"mri-1": 1, "lab": 4, "xray-1": 2}
+RESOURCE_OF = {"mri": "mri-1", "mri-contrast": "mri-1", "blood": "lab", "xray": "xray-1"}
+NAMES = [
+    *("Ana Müller", "José da Silva", "Łukasz Żółć", "Νίκος Παπαδόπουλος", "Наталья Иванова"),
+    *("محمد علي", "דוד כהן", "王小明", "山田太郎", "김민준"),
+    *("नेहा शर्मा", "สมชาย ใจดี", "Zoë O’Brien-Smith", "Þór Guðmundsson", "Nguyễn Thị Hương"),
+    *("გიორგი მაისურაძე", "Արամ Պետրոսյան", "İpek Işık", "André 'Dédé' N'Diaye", "X Æ"),
+]
+
+
+@dataclass(frozen=True)
+class Clinic:
+    """The clinic in one database. Day 1 is tomorrow at the sites, days go up to 10; slot indexes are 0 to 15."""
+
+    context: Context
+
+    def slot(self, test: str, day: int = 1, index: int = 0) -> int:
+        """The number of the slot of a test's resource on that day."""
+        row = self.row(
+            "SELECT slot_id FROM slot JOIN resource USING (resource_id)"
+            " WHERE code = %s ORDER BY starts_at OFFSET %s LIMIT 1",
+            (RESOURCE_OF[test], (day - 1) * SLOTS_A_DAY + index),
+        )
+        return int(row[0])
+
+    def day(self, day: int = 1) -> date:
+        """The local day behind a day number."""
+        row = self.row("SELECT min(local_start)::date FROM slot", ())
+        return row[0] + timedelta(days=day - 1)
+
+    def request(
+        self, patient: int | str, test: str, slot: int | None = None, key: uuid.UUID | None = None, **more: Any
+    ) -> BookingRequest:
+        """A request for patient P<n> (or an mrn) at a slot, or at `place`."""
+        mrn = f"P{patient}" if isinstance(patient, int) else patient
+        place = more.pop("place", None) or Place(slot=slot)
+        return BookingRequest(mrn, test, place, key or new_key(), **more)
+
+    def row(self, statement: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
+        """The only row of a query."""
+        (row,) = self.context.connection().execute(statement.encode(), values).fetchall()
+        return row
+
+    def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        """All rows of a query."""
+        return self.context.connection().execute(statement.encode(), values).fetchall()
+
+    def sound(self) -> bool:
+        """Whether every invariant of schema.sql holds; a violated one is shown."""
+        violated = [rule for rule, violations in kernel.verify(self.context.connection()) if violations]
+        assert violated == []
+        return True
+
+
+def fill(dsn: str) -> None:
+    """Makes the clinic in a database that has the schema and nothing else."""
+    connection = engine.connect(dsn)
+    try:
+        for kind, rows in (("sites", SITES), ("tests", TESTS), ("resources", RESOURCES)):
+            kernel.save(connection, kind, rows)
+        patients = [{"mrn": f"P{n}", "name": name} for n, name in enumerate(NAMES, start=1)]
+        kernel.save(connection, "patients", patients)
+        kernel.publish(connection, list(_slots(connection)))
+        connection.execute("VACUUM ANALYZE")
+    finally:
+        connection.close()
+
+
+def _slots(connection: engine.Connection) -> Iterator[dict[str, Any]]:
+    tomorrow = clock.now().astimezone(UTC).date() + timedelta(days=1)
+    resources = connection.execute("SELECT resource_id, r.code, zone FROM resource r JOIN site USING (site_id)")
+    for resource_id, code, zone in resources.fetchall():
+        for day in range(DAYS):
+            for index in range(SLOTS_A_DAY):
+                local = datetime.combine(tomorrow + timedelta(days=day), FIRST_START)
+                local += timedelta(minutes=index * SLOT_MINUTES)
+                start = clock.to_absolute(local, zone)
+                yield {
+                    "resource_id": resource_id,
+                    "starts_at": start.isoformat(),
+                    "ends_at": (start + timedelta(minutes=SLOT_MINUTES)).isoformat(),
+                    "local_start": local.isoformat(),
+                    "capacity": CAPACITY[code],
+                }

@@ -1,0 +1,81 @@
+"""What every test may use: real servers, a fresh database, a context on it, a small clinic in it.
+
+What must stay true: a test sees nothing of the developer's own settings, servers or files, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bookcli.core.config import Paths, Settings
+from bookcli.core.context import Context
+from tests import clinic as clinics
+from tests.servers import NEWEST, OLDEST, Server, Servers, load_schema
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test marked `both_servers` runs on the oldest and on the newest PostgreSQL."""
+    if metafunc.definition.get_closest_marker("both_servers") is not None:
+        metafunc.parametrize("server", [NEWEST, OLDEST], indirect=True, ids=[f"pg{NEWEST}", f"pg{OLDEST}"])
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """The servers of this run (of this worker, with pytest-xdist), each started on first use."""
+    running = Servers()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty installation below tmp_path, in UTC; nothing of the developer's is seen."""
+    for name in list(os.environ):
+        if name.startswith(("BOOKCLI_", "XDG_", "PG")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("BOOKCLI_HOME", str(tmp_path / "bookcli"))
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    yield tmp_path / "bookcli"
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def server(servers: Servers, request: pytest.FixtureRequest) -> Server:
+    """The newest PostgreSQL, or the one a `both_servers` test is at."""
+    return servers.get(getattr(request, "param", NEWEST))
+
+
+@pytest.fixture
+def database(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a fresh database with the schema; with the clinic in it when the test asks for `clinic` too."""
+    template = server.template("empty_template", load_schema)
+    if "clinic" in request.fixturenames:
+        template = server.template("clinic_template", clinics.fill, base=template)
+    dsn = server.clone(template)
+    yield dsn
+    server.drop(dsn)
+
+
+@pytest.fixture
+def context(database: str, own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    """A context on the fresh database; commands that the test starts find the same one through the environment."""
+    monkeypatch.setenv("BOOKCLI_DATABASE_URL", database)
+    directories = Paths(own_environment / "config", own_environment / "data", own_environment / "state")
+    with Context(Settings(database_url=database), directories) as opened:
+        yield opened
+
+
+@pytest.fixture
+def clinic(context: Context) -> clinics.Clinic:
+    """The small clinic of tests/clinic.py, in the database of `context`."""
+    return clinics.Clinic(context)

@@ -1,0 +1,126 @@
+"""Real PostgreSQL servers for the tests, one of each major version, with databases that are cheap to clone.
+
+What must stay true: every server that was started is stopped, and no database is shared between two tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from bookcli.core.adapters import embedded
+from bookcli.core.adapters.local_sockets import DATABASE, postgres_dsn, socket_directory
+from bookcli.core.config import Paths, Settings, paths
+from bookcli.core.db import engine, schema
+
+SYSTEM_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+NEWEST, OLDEST = "18", "15"
+
+
+class Server:
+    """One running PostgreSQL; `clone` gives a fresh database, `drop` takes it away."""
+
+    def __init__(self, major: str) -> None:
+        self.major = major
+        self.home = Path(tempfile.mkdtemp(prefix=f"bookcli-tests-{major}-", dir="/tmp"))
+        # For root the server runs as somebody else, who must be able to pass through.
+        self.home.chmod(0o755)
+        self.paths: Paths = paths({"BOOKCLI_HOME": str(self.home)})
+        self._templates: set[str] = set()
+        self._numbers = itertools.count(1)
+        embedded.ensure_postgres(self.paths, Settings(postgres_bin=_programs(major), deadline="60"))
+
+    def dsn(self, database: str) -> str:
+        """The address of one of its databases."""
+        return postgres_dsn(self.paths).replace(f"/{DATABASE}?", f"/{database}?")
+
+    def template(self, name: str, fill: Callable[[str], None], base: str | None = None) -> str:
+        """The name of a template, made on first use: `base` or an empty database, filled by `fill(dsn)`."""
+        if name not in self._templates:
+            self._create(name, base)
+            fill(self.dsn(name))
+            self._templates.add(name)
+        return name
+
+    def clone(self, template: str) -> str:
+        """The address of a fresh copy of a template."""
+        name = f"t{next(self._numbers)}"
+        self._create(name, template)
+        return self.dsn(name)
+
+    def drop(self, dsn: str) -> None:
+        """Takes a clone away, whoever is still connected."""
+        name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+        with self._admin() as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
+
+    def stop(self) -> None:
+        """Stops the server and removes its files."""
+        try:
+            embedded.stop(self.paths)
+        finally:
+            short = socket_directory(self.paths)
+            shutil.rmtree(self.home, ignore_errors=True)
+            shutil.rmtree(short, ignore_errors=True)
+
+    def _admin(self) -> psycopg.Connection[tuple[object, ...]]:
+        return psycopg.connect(self.dsn("postgres"), autocommit=True)
+
+    def _create(self, name: str, template: str | None) -> None:
+        with self._admin() as connection:
+            connection.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template or "template0")
+                )
+            )
+            # A copy does not inherit what ALTER DATABASE set, which schema.sql relies on.
+            connection.execute(
+                "INSERT INTO pg_db_role_setting SELECT new.oid, old.setrole, old.setconfig"
+                " FROM pg_db_role_setting old JOIN pg_database source ON source.oid = old.setdatabase, pg_database new"
+                " WHERE source.datname = %s AND new.datname = %s",
+                (template, name),
+            )
+
+
+class Servers:
+    """The servers of a test run, started when they are first asked for."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Server] = {}
+
+    def get(self, major: str) -> Server:
+        if major not in self._running:
+            self._running[major] = Server(major)
+        return self._running[major]
+
+    def stop(self) -> None:
+        for server in self._running.values():
+            server.stop()
+        self._running.clear()
+
+
+def load_schema(dsn: str) -> None:
+    """Loads schema.sql into an empty database."""
+    connection = engine.connect(dsn)
+    try:
+        assert schema.load(connection)
+    finally:
+        connection.close()
+
+
+def _programs(major: str) -> str:
+    """What the setting postgres_bin must say for this version; empty means the wheel's programs."""
+    if major == NEWEST:
+        return ""
+    if not (SYSTEM_PROGRAMS / "postgres").exists():
+        raise RuntimeError(
+            f"The tests need PostgreSQL {OLDEST} in {SYSTEM_PROGRAMS}: install it with `apt-get install postgresql-15`."
+        )
+    return os.fspath(SYSTEM_PROGRAMS)
