@@ -1,0 +1,25 @@
+"""`make bench`: every yardstick, or those named: bookings, imports, cold, growth."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from .ground import ground
+
+YARDSTICKS = ("cold", "bookings", "imports", "growth")
+
+
+def main(wanted: list[str]) -> None:
+    """Prints one line per figure as it comes."""
+    unknown = set(wanted) - set(YARDSTICKS)
+    if unknown:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(YARDSTICKS)}")
+    with ground() as place:
+        for name in wanted or YARDSTICKS:
+            for line in importlib.import_module(f".{name}", __package__).measure(place):
+                print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

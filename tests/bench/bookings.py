@@ -1,0 +1,91 @@
+"""Bookings per second through the core library, 16 processes, against pgbench calling the same kernel function."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import random
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from bookcli.core.model.requests import BookingRequest, Place
+from bookcli.core.services import appointments
+
+from . import ground
+from .ground import Ground
+
+CLIENTS = 16
+_SCRIPT = """\\set n :n + 1
+\\set p :base + :client_id * 3000 + :n
+\\set s {slot}
+SELECT * FROM app.book(jsonb_build_array(jsonb_build_object(
+  'key', gen_random_uuid(), 'patient', 'B' || :p, 'test', 'bench', 'slot', :s)), false);
+"""
+
+
+def measure(place: Ground, *, seconds: int = 5, rounds: int = 3) -> Iterator[str]:
+    """One line for slots spread, one for one hot slot."""
+    for name, hot in (("spread over 10,000 slots", False), ("one hot slot", True)):
+        place.create("bookings")
+        bases = itertools.count(0, CLIENTS * 3000)
+        ours, theirs = [], []
+        for _ in range(rounds):
+            theirs.append(_pgbench(place, hot, next(bases), seconds))
+            ours.append(_library(place, hot, next(bases), seconds))
+        a, b = ground.median(ours), ground.median(theirs)
+        yield f"bookings, {name}: library {a:,.0f}/s, pgbench {b:,.0f}/s, ratio {a / b:.2f}"
+
+
+def _pgbench(place: Ground, hot: bool, base: int, seconds: int) -> float:
+    slot = str(ground.HOT_SLOT) if hot else f"random(1, {ground.SLOTS})"
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(_SCRIPT.format(slot=slot))
+        script.flush()
+        command = [
+            place.programs / "pgbench", "-h", place.socket_directory, "-U", "bookcli", "-n", "-c", str(CLIENTS),
+            "-j", "2", "-T", str(seconds), "-D", "n=0", "-D", f"base={base}", "-f", script.name, "bookings",
+        ]  # fmt: skip
+        printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    found = re.search(r"tps = ([\d.]+)", printed)
+    assert found, printed
+    return float(found.group(1))
+
+
+def _library(place: Ground, hot: bool, base: int, seconds: int) -> float:
+    spawn = multiprocessing.get_context("spawn")
+    ready = spawn.Barrier(CLIENTS)
+    with spawn.Pool(CLIENTS, _remember, (ready,)) as pool:
+        jobs = [(str(place.paths.data.parent), hot, base + client * 3000, seconds) for client in range(CLIENTS)]
+        return sum(pool.map(_book_for, jobs, chunksize=1))
+
+
+_barrier = None
+
+
+def _remember(barrier: object) -> None:
+    global _barrier
+    _barrier = barrier
+
+
+def _book_for(job: tuple[str, bool, int, int]) -> float:
+    home, hot, base, seconds = job
+    from bookcli.core import config
+
+    place = Ground(config.paths({"BOOKCLI_HOME": home}), Path())
+    chance = random.Random(base)
+    with place.context("bookings") as context:
+        context.connection()
+        _barrier.wait()  # type: ignore[attr-defined]
+        begun = time.monotonic()
+        for n in itertools.count(1):
+            slot = ground.HOT_SLOT if hot else chance.randint(1, ground.SLOTS)
+            outcome = appointments.book(context, BookingRequest(f"B{base + n}", "bench", Place(slot=slot)))
+            assert outcome.outcome == "booked", outcome.reason
+            elapsed = time.monotonic() - begun
+            if elapsed > seconds:
+                return n / elapsed
+    raise AssertionError
