@@ -79,3 +79,18 @@ def context(database: str, own_environment: Path, monkeypatch: pytest.MonkeyPatc
 def clinic(context: Context) -> clinics.Clinic:
     """The small clinic of tests/clinic.py, in the database of `context`."""
     return clinics.Clinic(context)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What the races tried and found, one line each."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    lines = [
+        f"{report.nodeid.rpartition('::')[2]}: {figures}"
+        for report in reports
+        for name, figures in getattr(report, "user_properties", [])
+        if name == "race"
+    ]
+    if lines:
+        terminalreporter.section("races")
+        for line in lines:
+            terminalreporter.write_line(line)
