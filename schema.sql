@@ -57,6 +57,10 @@ CREATE FUNCTION fold(words text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SA
 $$ SELECT lower(ext.unaccent('ext.unaccent', words)) $$;
 COMMENT ON FUNCTION fold IS 'Text with case and accents taken away, for searching.';
 
+CREATE FUNCTION phone_tail(phone text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS
+$$ SELECT reverse(regexp_replace(phone, '[^0-9]', '', 'g')) $$;
+COMMENT ON FUNCTION phone_tail IS 'The digits of a phone number, last first: however it is written, its end is what people say.';
+
 -- References: what people say on the phone --------------------------------------------------------------------------
 -- The twin of bookcli/core/model/references.py. The id is scrambled by a bijection of 35 bits (x * 22695477 + 1640531527,
 -- x # x >> 17, x * 1103515245, each mod 2^35), written in Crockford's base 32 and closed with a Luhn mod 32 check
@@ -254,7 +258,7 @@ CREATE TABLE patient (
 COMMENT ON TABLE patient IS 'FHIR Patient. A merged record stays, so that its number on old papers still finds the person.';
 COMMENT ON COLUMN patient.mrn IS 'Medical record number: given by the clinic or by an import, else P and six digits.';
 CREATE INDEX patient_by_name ON patient USING gin (search_name gin_trgm_ops);
-CREATE INDEX patient_by_phone ON patient (phone) WHERE phone <> '';
+CREATE INDEX patient_by_phone ON patient (phone_tail(phone) text_pattern_ops) WHERE phone <> '';
 CREATE INDEX patient_by_birth_date ON patient (birth_date);
 
 
@@ -611,7 +615,7 @@ COMMENT ON FUNCTION lock_rows IS
   'Locks the rows a booking will change, in the order of the rule sheet, and gives back expired holds that are in its way. '
   'One slot needs no row lock of its own: its UPDATE takes it.';
 
-CREATE FUNCTION judge(items item[], together boolean) RETURNS item[]
+CREATE FUNCTION judge(items item[], together boolean, in_order boolean) RETURNS item[]
 LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -644,7 +648,9 @@ BEGIN
            together AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
                                                      AND e.during && i.during) AS clash_inside,
            together AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
-                                                     AND e.test_id = i.test_id AND e.during && i.near_by) AS near_inside
+                                                     AND e.test_id = i.test_id AND e.during && i.near_by) AS near_inside,
+           together AND in_order AND EXISTS (SELECT FROM open e WHERE e.ord < i.ord
+                                                                  AND upper(e.during) > lower(i.during)) AS disordered
       FROM room i
       LEFT JOIN request q ON q.request_key = i.request_key
       LEFT JOIN LATERAL (
@@ -667,6 +673,7 @@ BEGIN
                 WHEN room <= 0 AND needs_place THEN 'slot-full'
                 WHEN clash IS NOT NULL OR clash_inside THEN 'patient-overlap'
                 WHEN near IS NOT NULL OR near_inside THEN 'too-close-to-last'
+                WHEN disordered THEN 'out-of-order'
                 WHEN crowded AND needs_place THEN CASE WHEN together THEN 'slot-full' ELSE 'again' END
                 WHEN moves IS NOT NULL THEN 'rescheduled'
                 WHEN hold_seconds IS NOT NULL THEN 'held'
@@ -702,7 +709,7 @@ END $$;
 COMMENT ON FUNCTION judge IS
   'Decides what needed the locks: room, the patient''s other appointments, the interval between two of a test. '
   'Several requests for one patient, or more than there is room for: the first are decided, the rest are told `again`. '
-  '`together`: all win or none.';
+  '`together`: all win or none; `in_order`: each begins when the one before has ended.';
 
 CREATE FUNCTION apply(items item[], visit bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -813,7 +820,8 @@ CREATE TYPE verdict AS (
 );
 COMMENT ON TYPE verdict IS 'What became of one request, with all a desk shows; `remaining` and `version` are for the cache.';
 
-CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false) RETURNS SETOF verdict
+CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false)
+RETURNS SETOF verdict
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp
 -- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables.
 SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
@@ -836,7 +844,7 @@ BEGIN
   IF wanted_slots IS NOT NULL THEN
     PERFORM lock_for_booking(wanted_slots, wanted_patients);
     PERFORM lock_rows(wanted_slots, wanted_patients, ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL));
-    items := judge(items, all_or_nothing);
+    items := judge(items, all_or_nothing, in_order);
   END IF;
 
   IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
@@ -860,7 +868,7 @@ END $$;
 COMMENT ON FUNCTION book IS
   'The one door for bookings: a JSON array of requests in, one verdict each out, in order. A request is {key, patient, test} and '
   'a place: {slot}, or {site, day} with an optional {start}; {hold_seconds} holds instead, {moves: reference} reschedules, '
-  '{history: true, status} records the past. `all_or_nothing` makes them a visit. `again` is not an answer: send that request once more.';
+  '{history: true, status} records the past. `all_or_nothing` makes them a visit, `in_order` one whose tests follow one another as given. `again` is not an answer: send that request once more.';
 
 CREATE FUNCTION verdict_of(which bigint, decided text, figures jsonb DEFAULT '{}') RETURNS SETOF verdict
 LANGUAGE sql STABLE AS $$
@@ -1256,20 +1264,33 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION end_schedule IS 'No more slots are published from these hours after a day; published ones stay. False: no such hours.';
 
+CREATE FUNCTION next_mrn() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  candidate text;
+BEGIN
+  LOOP
+    candidate := 'P' || nextval('patient_number');
+    EXIT WHEN NOT EXISTS (SELECT FROM patient WHERE mrn = candidate);
+  END LOOP;
+  RETURN candidate;
+END $$;
+COMMENT ON FUNCTION next_mrn IS 'A number for a new patient, skipping those an import brought along.';
+
 CREATE FUNCTION save_patients(rows jsonb) RETURNS SETOF saved
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
   WITH asked AS MATERIALIZED (
-    SELECT d.ord::integer, doc, coalesce(doc ->> 'mrn', 'P' || nextval('patient_number')) AS mrn,
+    SELECT d.ord::integer, doc, coalesce(doc ->> 'mrn', next_mrn()) AS mrn,
            row_number() OVER (PARTITION BY doc ->> 'mrn' ORDER BY d.ord) AS copy
       FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord)
   ), old AS MATERIALIZED (
     SELECT p.* FROM patient p WHERE p.mrn IN (SELECT mrn FROM asked) ORDER BY p.patient_id FOR NO KEY UPDATE
   ), named AS MATERIALIZED (
-    SELECT a.ord, a.mrn, a.copy, a.doc ? 'mrn' AS has_mrn, o.patient_id, o.version,
-           coalesce(a.doc ->> 'name', o.name) AS name, coalesce((a.doc ->> 'birth_date')::date, o.birth_date) AS birth_date,
+    SELECT a.ord, a.mrn, a.copy, a.doc ? 'mrn' AS has_mrn, o.patient_id IS NOT NULL AND a.doc ? 'new' AS taken, o.patient_id, o.version,
+           coalesce(a.doc ->> 'name', o.name) AS name,
+           CASE WHEN a.doc ? 'birth_date' THEN (a.doc ->> 'birth_date')::date ELSE o.birth_date END AS birth_date,
            coalesce(a.doc ->> 'sex', o.sex, 'unknown') AS sex, coalesce(a.doc ->> 'phone', o.phone, '') AS phone,
            coalesce(a.doc ->> 'email', o.email, '') AS email, coalesce(a.doc ->> 'language', o.language, '') AS language,
            coalesce(a.doc ->> 'note', o.note, '') AS note,
@@ -1279,7 +1300,7 @@ BEGIN
              CASE WHEN a.doc ->> 'sex' <> o.sex THEN 'sex' END, CASE WHEN a.doc ->> 'phone' <> o.phone THEN 'phone' END,
              CASE WHEN a.doc ->> 'email' <> o.email THEN 'email' END, CASE WHEN a.doc ->> 'language' <> o.language THEN 'language' END,
              CASE WHEN a.doc ->> 'note' <> o.note THEN 'note' END], NULL) AS fields
-      FROM asked a LEFT JOIN old o ON o.mrn = a.mrn
+      FROM asked a LEFT JOIN old o ON o.mrn = a.mrn AND a.doc ? 'mrn'
   ), made AS (
     INSERT INTO patient (mrn, name, birth_date, sex, phone, email, language, note)
     SELECT mrn, name, birth_date, sex, phone, email, language, note FROM named
@@ -1290,7 +1311,7 @@ BEGIN
     UPDATE patient p SET name = n.name, birth_date = n.birth_date, sex = n.sex, phone = n.phone, email = n.email,
            language = n.language, note = n.note, version = p.version + 1
       FROM named n
-     WHERE p.patient_id = n.patient_id AND n.copy = 1 AND n.fields <> '{}'
+     WHERE p.patient_id = n.patient_id AND n.copy = 1 AND NOT n.taken AND n.fields <> '{}'
     RETURNING p.patient_id, n.fields
   ), noted AS (
     INSERT INTO audit (action, patient_id, after)
@@ -1302,6 +1323,7 @@ BEGIN
          CASE WHEN m.patient_id IS NOT NULL AND (n.copy = 1 OR NOT n.has_mrn) THEN 'created'
               WHEN n.patient_id IS NULL AND n.name IS NULL THEN 'name-missing'
               WHEN n.copy > 1 AND n.has_mrn THEN 'again'
+              WHEN n.taken THEN 'mrn-taken'
               WHEN n.fields <> '{}' THEN 'changed'
               ELSE 'unchanged' END,
          coalesce(m.patient_id, n.patient_id), n.mrn
@@ -1310,7 +1332,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION save_patients IS
   'Creates patients, or changes the fields that are given, by mrn; without one a number is given. A second row for an mrn in one '
-  'call is told `again`.';
+  'call is told `again`; a row with `new` whose mrn belongs to somebody is told `mrn-taken`.';
 
 CREATE FUNCTION merge_patients(survivor_mrn text, duplicate_mrn text) RETURNS TABLE (verdict text, moved integer, numbers jsonb)
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$

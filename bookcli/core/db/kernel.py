@@ -24,10 +24,12 @@ class Saved(NamedTuple):
     code: str | None
 
 
-def book(connection: Connection, requests: Sequence[dict[str, Any]], *, together: bool = False) -> list[Verdict]:
+def book(
+    connection: Connection, requests: Sequence[dict[str, Any]], *, together: bool = False, in_order: bool = False
+) -> list[Verdict]:
     """One verdict per request, in order; `again` means: send that one once more. Raises as `engine.call`."""
     with call(connection, writes=True) as cursor:
-        cursor.execute("SELECT * FROM app.book(%s::jsonb, %s)", (_json(requests), together))
+        cursor.execute("SELECT * FROM app.book(%s::jsonb, %s, %s)", (_json(requests), together, in_order))
         return [Verdict(*row) for row in cursor]
 
 

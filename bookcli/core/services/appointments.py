@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from .. import clock
@@ -35,7 +36,7 @@ def book(context: Context, request: BookingRequest) -> Outcome:
     Raises NotFound for an unknown patient, test, site or slot; Unavailable when nothing was sent;
     OutcomeUnknown when the connection died while committing and the key could not be asked again in time.
     """
-    return _outcome(context, [request], _decide(context, [request], together=False))
+    return _outcome(context, [request], _decide(context, [request]))
 
 
 def hold(context: Context, request: BookingRequest, seconds: int = HOLD_SECONDS) -> Outcome:
@@ -45,12 +46,15 @@ def hold(context: Context, request: BookingRequest, seconds: int = HOLD_SECONDS)
     return book(context, replace(request, hold_seconds=seconds))
 
 
-def visit(context: Context, requests: Sequence[BookingRequest], key: uuid.UUID) -> Outcome:
-    """Books several tests, all or none; the keys of the parts follow from `key`. Raises as `book`."""
+def visit(context: Context, requests: Sequence[BookingRequest], key: uuid.UUID, *, in_order: bool = False) -> Outcome:
+    """Books several tests, all or none; the keys of the parts follow from `key`. Raises as `book`.
+
+    `in_order`: each test must begin after the one before it in `requests` has ended.
+    """
     if not 1 <= len(requests) <= 20:
         raise InvalidInput("A visit has between 1 and 20 tests.", code="visit-size")
     parts = [replace(request, key=derived_key(key, n)) for n, request in enumerate(requests)]
-    return replace(_outcome(context, parts, _decide(context, parts, together=True)), request_key=key)
+    return replace(_outcome(context, parts, _decide(context, parts, together=True, in_order=in_order)), request_key=key)
 
 
 def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verdict]:
@@ -60,14 +64,14 @@ def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verd
     """
     if len(requests) > 2000:
         raise ValueError("at most 2,000 requests a call")
-    return _decide(context, requests, together=False)
+    return _decide(context, requests)
 
 
 def reschedule(context: Context, reference: str, request: BookingRequest) -> Outcome:
     """Moves an appointment to another place under the same reference; it keeps the old one if refused."""
     appointment = show(context, reference)
     moved = replace(request, moves=_checked(reference), test=appointment["test"])
-    return _outcome(context, [moved], _decide(context, [moved], together=False), site=appointment["site"])
+    return _outcome(context, [moved], _decide(context, [moved]), site=appointment["site"])
 
 
 def confirm(context: Context, reference: str) -> Verdict:
@@ -144,20 +148,26 @@ def persist(ask: Callable[[], Answer]) -> Answer:
     raise lost or Unavailable("The database did not decide.", code="busy")
 
 
-def _decide(context: Context, requests: Sequence[BookingRequest], *, together: bool) -> list[Verdict]:
+def _decide(
+    context: Context, requests: Sequence[BookingRequest], *, together: bool = False, in_order: bool = False
+) -> list[Verdict]:
     """Sends what is undecided again until the kernel has decided everything."""
     documents = [request.document() for request in requests]
     decided: dict[int, Verdict] = {}
     open_positions = list(range(len(documents)))
     for _ in range(len(documents) + MOST_TRIES):
         batch = [documents[position] for position in open_positions]
-        answers = persist(lambda batch=batch: kernel.book(context.connection(), batch, together=together))  # type: ignore[misc]
-        for position, answer in zip(open_positions, answers, strict=True):
+        ask = partial(_ask, context, batch, together, in_order)
+        for position, answer in zip(open_positions, persist(ask), strict=True):
             decided[position] = answer
         open_positions = [position for position in open_positions if decided[position].verdict == "again"]
         if not open_positions:
             return [decided[position] for position in range(len(documents))]
     raise Unavailable(sentence("busy"), hint="Nothing was booked. Try again.", code="busy")
+
+
+def _ask(context: Context, batch: list[dict[str, Any]], together: bool, in_order: bool) -> list[Verdict]:
+    return kernel.book(context.connection(), batch, together=together, in_order=in_order)
 
 
 def _outcome(
