@@ -51,6 +51,11 @@ def fold(text: str) -> str:
     return _plain(_plain(text))
 
 
+def slug(text: str) -> str:
+    """A code made from a name: `MRI (Kontrast) 2` → `mri-kontrast-2`; empty when no letter of it is Latin."""
+    return re.sub("[^a-z0-9]+", "-", fold(text)).strip("-")[:40].rstrip("-")
+
+
 def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
     """Up to `n` of `words` that were probably meant by `word`, best first; accents and case do not count."""
     import difflib  # noqa: PLC0415 - only to explain a failure

@@ -1,0 +1,131 @@
+"""Patients: add, edit, find, merge, and what they have booked; no error here says anything about a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from .. import clock
+from ..context import Context
+from ..db import appointments as appointment_queries
+from ..db import kernel
+from ..db import patients as queries
+from ..errors import InvalidInput, NotFound, OutcomeUnknown, Refused
+from ..formats import contacts
+from ..model import patients as rules
+from ..model.appointments import sentence
+from ..model.patients import FIELDS, Patient
+from ..model.text import clean_name, clean_note
+from .attempts import once
+
+
+def validated(fields: Mapping[str, str]) -> dict[str, Any]:
+    """The given fields, cleaned and JSON-ready: any of mrn, name, birth_date, sex, phone, email, language, note.
+
+    An empty mrn is left out: a number will be given. Other empty fields empty what is there.
+    Raises InvalidInput with `details={"field": …}`.
+    """
+    for field in fields:
+        if field not in FIELDS:
+            raise InvalidInput(
+                f"A patient has no field {field}.", hint="One of " + ", ".join(FIELDS), code="field-unknown"
+            )
+    clean: dict[str, Any] = {field: _CHECKS[field](text) for field, text in fields.items() if field in _CHECKS}
+    if fields.get("mrn", "").strip():
+        clean["mrn"] = rules.checked_mrn(fields["mrn"])
+    if "birth_date" in fields:
+        # A day of grace: somewhere it is tomorrow already.
+        birth_date = rules.checked_birth_date(fields["birth_date"], clock.now().date() + timedelta(days=1))
+        clean["birth_date"] = birth_date.isoformat() if birth_date else None
+    return clean
+
+
+_CHECKS = {
+    "name": lambda text: clean_name(text, label="name"),
+    "sex": rules.checked_sex,
+    "phone": contacts.phone,
+    "email": contacts.email,
+    "language": rules.checked_language,
+    "note": clean_note,
+}
+
+
+def add(context: Context, fields: Mapping[str, str]) -> Patient:
+    """Creates a record; without an mrn it gets the next number. Raises Refused `mrn-taken`, InvalidInput.
+
+    When the answer is lost, OutcomeUnknown: it is not sent again, because a second record may be the result.
+    """
+    clean = validated({"name": "", **fields})
+    try:
+        saved = once(lambda: kernel.save(context.connection(), "patients", [{**clean, "new": True}])[0])
+    except OutcomeUnknown as unknown:
+        raise OutcomeUnknown(unknown.message, hint="Look whether the patient is there: bookcli patient find") from None
+    if saved.verdict == "mrn-taken" or not saved.code:
+        raise Refused("That number already belongs to a patient.", hint="bookcli patient show", code="mrn-taken")
+    return get(context, saved.code)
+
+
+def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
+    """Changes the given fields, but never the number. Raises NotFound, Refused `patient-merged`, InvalidInput."""
+    clean = validated(fields)
+    current = get(context, mrn)
+    if current.merged_into:
+        raise Refused(
+            f"That record was merged into {current.merged_into}.",
+            hint=f"bookcli patient edit {current.merged_into}",
+            code="patient-merged",
+            details={"survivor": current.merged_into},
+        )
+    if clean.get("mrn", current.mrn) != current.mrn:
+        raise InvalidInput("The number of a patient cannot be changed.", hint="bookcli patient merge", code="mrn-fixed")
+    once(lambda: kernel.save(context.connection(), "patients", [{**clean, "mrn": current.mrn}]))
+    return get(context, current.mrn)
+
+
+def get(context: Context, mrn: str) -> Patient:
+    """The record of a number; a merged one says into which. Raises NotFound `patient-unknown`."""
+    found = queries.get(context.connection(), mrn.strip())
+    if found is None:
+        raise NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
+    return found
+
+
+def find(context: Context, words: str, *, most: int = 20) -> list[Patient]:
+    """Who may be meant: beginnings of names in any order, a number, a birth date, the end of a phone number.
+
+    Accents and case do not count; the number of a merged record finds the survivor. Nothing typed finds nobody.
+    """
+    wanted = rules.understood(words)
+    if wanted == rules.understood(""):
+        return []
+    return queries.find(context.connection(), wanted, most)
+
+
+def merge(context: Context, survivor: str, duplicate: str) -> int:
+    """Makes two records one person; how many appointments moved. Safe to repeat.
+
+    Raises NotFound, Refused (`patient-overlap`, `already-merged`).
+    """
+    verdict, moved, numbers = once(lambda: kernel.merge_patients(context.connection(), survivor, duplicate))
+    if verdict == "merged":
+        return moved
+    if verdict == "patient-unknown":
+        raise NotFound(sentence(verdict), hint="bookcli patient find", code=verdict)
+    if verdict == "patient-overlap":
+        raise Refused(
+            "Both records have an appointment at the same time.",
+            hint="Cancel or reschedule one of them first.",
+            code=verdict,
+            details=numbers,
+        )
+    raise Refused("One of the records was merged already, or both are the same.", code=verdict, details=numbers)
+
+
+def appointments(context: Context, mrn: str, *, past: bool = False) -> list[dict[str, Any]]:
+    """Rows of `app.appointment_facts`, ascending: what stands and is not over, with `past` everything ever made.
+
+    Raises NotFound `patient-unknown`.
+    """
+    record = get(context, mrn)
+    return appointment_queries.of_patient(context.connection(), record.mrn, past=past)
