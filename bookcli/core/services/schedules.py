@@ -1,0 +1,257 @@
+"""Weekly hours, publishing slots from them, closures and capacities.
+
+What must stay true: only the two ends of a day's hours are converted to absolute time, and slots are counted
+off in between, so that a day on which the clocks change has as many slots as it has time.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, timedelta
+from itertools import islice
+from typing import Any
+
+from .. import clock
+from ..context import Context
+from ..db import appointments as appointment_queries
+from ..db import catalog as catalog_queries
+from ..db import kernel
+from ..db import schedules as queries
+from ..errors import InvalidInput, NotFound, Refused
+from ..model.appointments import sentence
+from ..model.catalog import checked_number
+from ..model.periods import END_OF_DAY, parse_day, parse_time
+from ..model.schedules import (
+    WEEKDAYS,
+    Capacity,
+    Closed,
+    Closure,
+    Published,
+    Schedule,
+    check_hours,
+    parse_closing,
+    parse_weekdays,
+    required,
+    shown_time,
+)
+from ..model.text import clean_note
+from . import catalog, suggestions
+from .attempts import once
+
+BATCH = 2000
+_LONGEST_PERIOD = timedelta(days=3653)
+
+
+def list_(context: Context, *, site: str = "", resource: str = "") -> list[Schedule]:
+    """Weekly hours by site, resource, weekday and opening. Raises NotFound for an unknown site or resource."""
+    site, resource = _codes(context, site, resource)
+    return queries.schedules(context.connection(), site_code=site, resource_code=resource)
+
+
+def add(context: Context, fields: Mapping[str, str]) -> int:
+    """Adds hours of a resource on weekdays; how many weekdays are new (the same hours twice are one).
+
+    Fields: site, resource, weekdays (`mon-fri`), opens, closes (local; `24:00` ends the day), slot_minutes,
+    capacity (1), valid_from, valid_until. Raises InvalidInput, NotFound, Refused `hours-overlap`: then the weekdays
+    that do not overlap are added all the same.
+    """
+    rows = _hours(context, fields)
+    saved = once(lambda: kernel.save(context.connection(), "schedules", rows))
+    overlap = [
+        WEEKDAYS[row["weekday"] - 1] for row, one in zip(rows, saved, strict=True) if one.verdict == "hours-overlap"
+    ]
+    added = sum(one.verdict == "created" for one in saved)
+    if overlap:
+        raise Refused(
+            f"On {', '.join(overlap)} these hours overlap others of the resource.",
+            hint=f"{added} other weekdays were added." if added else "bookcli schedule list",
+            code="hours-overlap",
+            details={"weekdays": overlap, "added": added},
+        )
+    return added
+
+
+def _hours(context: Context, fields: Mapping[str, str]) -> list[dict[str, Any]]:
+    site, resource = _codes(context, required(fields, "site"), required(fields, "resource"))
+    opens, closes = parse_time(required(fields, "opens")), parse_closing(required(fields, "closes"))
+    slot_minutes = checked_number("slot_minutes", required(fields, "slot_minutes"), (1, 1440))
+    check_hours(opens, closes, slot_minutes)
+    today = clock.now().date()
+    valid = [parse_day(text, today) if (text := fields.get(name, "").strip()) else None for name in _VALID]
+    if valid[0] and valid[1] and valid[1] < valid[0]:
+        raise InvalidInput("The hours end before they begin.", code="hours-invalid", details={"field": "valid_until"})
+    row = {
+        "site": site,
+        "resource": resource,
+        "opens": shown_time(opens),
+        "closes": shown_time(closes),
+        "slot_minutes": slot_minutes,
+        "capacity": checked_number("capacity", fields.get("capacity") or "1", (1, 100000)),
+        **{name: day.isoformat() for name, day in zip(_VALID, valid, strict=True) if day},
+    }
+    return [{**row, "weekday": weekday} for weekday in parse_weekdays(required(fields, "weekdays"))]
+
+
+_VALID = ("valid_from", "valid_until")
+
+
+def end(context: Context, schedule_id: int, last_day: date) -> None:
+    """Publishes nothing from these hours after a day; slots that are there stay. Raises NotFound."""
+    if not once(lambda: kernel.end_schedule(context.connection(), schedule_id, last_day)):
+        raise NotFound("There are no such hours.", hint="bookcli schedule list", code="schedule-unknown")
+
+
+def publish(
+    context: Context, first: date, last: date, *, site: str = "", resource: str = "", dry_run: bool = False
+) -> Published:
+    """Opens the slots of local days first to last, both included, of sites and resources in use. Safe to repeat.
+
+    Raises NotFound, InvalidInput for a period that ends before it begins or is longer than ten years.
+    """
+    if last < first or last - first > _LONGEST_PERIOD:
+        raise InvalidInput("That is not a period of days.", hint="At most ten years, first day first.", code="period")
+    site, resource = _codes(context, site, resource)
+    hours = queries.publishable(context.connection(), first, last, site_code=site, resource_code=resource)
+    slots = _slots(hours, first, last)
+    published = present = 0
+    while batch := list(islice(slots, BATCH)):
+        new, old = _missing(context, batch) if dry_run else _published(context, batch)
+        published, present = published + new, present + old
+    return Published(published, present, published + present)
+
+
+def _published(context: Context, batch: list[dict[str, Any]]) -> tuple[int, int]:
+    return once(lambda: kernel.publish(context.connection(), batch))
+
+
+def _slots(hours: list[queries.Hours], first: date, last: date) -> Iterator[dict[str, Any]]:
+    """The kernel's rows, day by day so that overlapping batches of two desks lock in the same order."""
+    for day in (first + timedelta(days=n) for n in range((last - first).days + 1)):
+        for one in hours:
+            schedule = one.schedule
+            if schedule.weekday == day.isoweekday() and _counts(schedule, day):
+                yield from _slots_of_day(one, day)
+
+
+def _counts(schedule: Schedule, day: date) -> bool:
+    return (schedule.valid_from or day) <= day <= (schedule.valid_until or day)
+
+
+def _slots_of_day(hours: queries.Hours, day: date) -> Iterator[dict[str, Any]]:
+    schedule = hours.schedule
+    start = _absolute(datetime.combine(day, schedule.opens), hours.zone)
+    if schedule.closes == END_OF_DAY:
+        closing = clock.day_bounds(day, hours.zone)[1]
+    else:
+        closing = _absolute(datetime.combine(day, schedule.closes), hours.zone)
+    length = timedelta(minutes=schedule.slot_minutes)
+    while start + length <= closing:
+        local = clock.to_local(start, hours.zone).replace(tzinfo=None)
+        yield {
+            "resource_id": hours.resource_id,
+            "starts_at": start.isoformat(),
+            "ends_at": (start + length).isoformat(),
+            "local_start": local.isoformat(),
+            "capacity": schedule.capacity,
+        }
+        start += length
+
+
+def _absolute(local: datetime, zone: str) -> datetime:
+    """The moment hours begin or end: the first of two, and for one the clocks skip the next that exists."""
+    for minutes in range(24 * 60 + 1):
+        try:
+            return clock.to_absolute(local + timedelta(minutes=minutes), zone, fold=0)
+        except InvalidInput as problem:
+            if problem.code != "time-does-not-exist":
+                raise
+    raise InvalidInput(f"{zone} leaves out more than a day.", code="time-does-not-exist")
+
+
+def _missing(context: Context, batch: list[dict[str, Any]]) -> tuple[int, int]:
+    """(new, present) of rows, without writing: what publishing them would answer."""
+    spans = [
+        (row["resource_id"], datetime.fromisoformat(row["starts_at"]), datetime.fromisoformat(row["ends_at"]))
+        for row in batch
+    ]
+    period = (min(start for _, start, _ in spans), max(finish for _, _, finish in spans))
+    there = queries.present(context.connection(), sorted({resource for resource, _, _ in spans}), period)
+    old = sum(_is_taken(there.get(resource, []), start, finish) for resource, start, finish in spans)
+    return len(batch) - old, old
+
+
+def _is_taken(there: list[tuple[datetime, datetime]], start: datetime, finish: datetime) -> bool:
+    place = bisect_right(there, start, key=lambda span: span[1])
+    return place < len(there) and there[place][0] < finish
+
+
+def close(context: Context, site: str, resource: str, start: datetime, end: datetime, reason: str) -> Closed:
+    """Takes no more bookings in [start, end), aware, at a site or, unless `resource` is empty, one resource of it.
+
+    Who is booked there stays booked and is returned. Raises NotFound, InvalidInput.
+    """
+    ids = _ids(context, site, resource)
+    period = _period(start, end)
+    text = clean_note(reason, label="reason", limit=200)
+    closure_id, slots = once(
+        lambda: kernel.close_period(context.connection(), ids["site_id"], ids["resource_id"], period, text)
+    )
+    return Closed(closure_id, slots, affected(context, site, resource, start, end))
+
+
+def affected(context: Context, site: str, resource: str, start: datetime, end: datetime) -> list[dict[str, Any]]:
+    """Whom closing would hit: rows of `app.appointment_facts`, by start. Raises as `close`."""
+    ids = _ids(context, site, resource)
+    return appointment_queries.during(context.connection(), ids["site_id"], ids["resource_id"], _period(start, end))
+
+
+def reopen(context: Context, closure_id: int) -> int:
+    """Takes a closure back; how many slots opened. Raises NotFound."""
+    opened = once(lambda: kernel.reopen(context.connection(), closure_id))
+    if opened is None:
+        raise NotFound("There is no such closure in force.", hint="bookcli closure list", code="closure-unknown")
+    return opened
+
+
+def closures(context: Context) -> list[Closure]:
+    """The closures in force that are not over, by start."""
+    return queries.closures(context.connection())
+
+
+def set_capacity(context: Context, slot_id: int, capacity: int) -> Capacity:
+    """Changes how many a slot takes. Raises NotFound, InvalidInput, Refused `capacity-below-booked`."""
+    checked_number("capacity", str(capacity), (1, 100000))
+    verdict, now_capacity, booked, version = once(lambda: kernel.set_capacity(context.connection(), slot_id, capacity))
+    if verdict == "slot-unknown" or now_capacity is None or booked is None or version is None:
+        raise NotFound(sentence("slot-unknown"), code="slot-unknown", details={"slot": slot_id})
+    if verdict != "changed":
+        numbers = {"slot": slot_id, "capacity": now_capacity, "booked": booked}
+        raise Refused(sentence(verdict, numbers), code=verdict, details=numbers)
+    return Capacity(slot_id, now_capacity, booked, version)
+
+
+def _period(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    if start.tzinfo is None or end.tzinfo is None:
+        raise ValueError("a moment carries its zone")
+    if end <= start:
+        raise InvalidInput("The period ends before it begins.", code="period")
+    return start, end
+
+
+def _codes(context: Context, site: str, resource: str) -> tuple[str, str]:
+    """The codes behind what was typed; empty stays empty. A resource alone is looked up at every site."""
+    if site:
+        site = catalog.site(context, site).code
+    if resource and site:
+        resource = catalog.resource(context, site, resource).code
+    elif resource:
+        suggestions.check("resource", resource, [one.code for one in catalog.resources(context, everything=True)])
+    return site, resource
+
+
+def _ids(context: Context, site: str, resource: str) -> dict[str, Any]:
+    codes = _codes(context, site, resource)
+    found = catalog_queries.ids(context.connection(), *codes)
+    assert found is not None, "codes were just looked up, and nothing is ever deleted"
+    return found
