@@ -687,7 +687,8 @@ BEGIN
       FROM facts f
   ), counted AS (
     SELECT j.*, decided IN ('booked', 'held', 'rescheduled') AND stored_appointment IS NULL AS wins,
-           together AND (bool_or(decided NOT IN ('booked', 'held', 'rescheduled')) OVER ()
+           together AND bool_or(decided = 'again') OVER () AS undecided,
+           together AND (bool_or(decided NOT IN ('booked', 'held', 'rescheduled', 'again')) OVER ()
                          OR EXISTS (SELECT FROM unnest(items) i
                                      WHERE i.verdict NOT IN ('booked', 'held', 'rescheduled'))) AS broken
       FROM judged j
@@ -695,10 +696,12 @@ BEGIN
     SELECT ord, ROW(
            ord, request_key, fingerprint, patient_id, test_id, slot_id, slots, during, chosen, interval_days,
            hold_seconds, status, history, again, moves, note,
-           CASE WHEN wins AND broken THEN 'visit-refused' ELSE decided END, figures,
+           CASE WHEN broken AND (wins OR decided = 'again') THEN 'visit-refused'
+                WHEN undecided AND wins THEN 'again'
+                ELSE decided END, figures,
            CASE WHEN NOT wins THEN stored_appointment
-                WHEN NOT broken THEN coalesce(moves, nextval('appointment_appointment_id_seq')) END,
-           wins AND NOT broken)::item AS answer
+                WHEN NOT broken AND NOT undecided THEN coalesce(moves, nextval('appointment_appointment_id_seq')) END,
+           wins AND NOT broken AND NOT undecided)::item AS answer
       FROM counted
      UNION ALL
     SELECT i.ord, i FROM unnest(items) i WHERE i.verdict IS NOT NULL
