@@ -229,7 +229,7 @@ COMMENT ON COLUMN slot.local_start IS 'Wall-clock start at the site; a day of th
 COMMENT ON COLUMN slot.booked IS 'First guard: how many active appointments hold a place here. Equals the occupancy rows.';
 COMMENT ON COLUMN slot.version IS 'Rises with every change, so that a late cache writer never overwrites a newer value.';
 COMMENT ON COLUMN slot.status IS 'What was decided about the slot. Full (`busy`) follows from the counter: see shown_status.';
-CREATE INDEX slot_by_site_day ON slot (site_id, local_start);
+CREATE INDEX slot_by_day ON slot (resource_id, local_start);
 
 CREATE FUNCTION shown_status(s slot) RETURNS text LANGUAGE sql STABLE AS
 $$ SELECT CASE WHEN s.status <> 'free' THEN s.status WHEN s.booked >= s.capacity THEN 'busy' ELSE 'free' END $$;
@@ -422,7 +422,12 @@ CREATE FUNCTION pick(
   for_patient integer, for_history boolean, turn bigint) RETURNS integer
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
+DECLARE
+  taken tstzmultirange;
 BEGIN
+  SELECT range_agg(a.during) INTO taken FROM appointment a
+   WHERE a.active AND a.patient_id = for_patient
+     AND a.during && tstzrange(wanted_day - interval '2 days', wanted_day + interval '3 days');
   RETURN (
     SELECT c.slot_id
       FROM (SELECT s.slot_id, s.starts_at,
@@ -439,10 +444,7 @@ BEGIN
                AND (n.run IS NULL OR ((n.run).during IS NOT NULL AND (n.run).room > 0 AND NOT (n.run).closed))
                AND (wanted_start IS NULL OR s.starts_at = wanted_start)
                AND (for_history OR s.starts_at >= now() + make_interval(mins => t.lead_minutes))
-               AND NOT EXISTS (
-                   SELECT FROM appointment a
-                    WHERE a.active AND a.patient_id = for_patient
-                      AND a.during && coalesce((n.run).during, tstzrange(s.starts_at, s.ends_at)))) c
+               AND (taken && coalesce((n.run).during, tstzrange(s.starts_at, s.ends_at))) IS NOT TRUE) c
      WHERE c.places >= turn
      ORDER BY c.starts_at, c.slot_id
      LIMIT 1);
