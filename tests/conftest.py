@@ -61,9 +61,9 @@ def database(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
     template = server.template("empty_template", load_schema)
     if "clinic" in request.fixturenames:
         template = server.template("clinic_template", clinics.fill, base=template)
-    dsn = server.clone(template)
+    dsn = server.lend(template)
     yield dsn
-    server.drop(dsn)
+    server.take_back(dsn)
 
 
 @pytest.fixture

@@ -1,31 +1,35 @@
-"""Real PostgreSQL servers for the tests, one of each major version, with databases that are cheap to clone.
+"""Real PostgreSQL servers for the tests, one of each major version, with databases that are as new for every test.
 
 What must stay true: every server that was started is stopped, and no database is shared between two tests.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import psycopg
 from psycopg import sql
 
-from bookcli.core.adapters import embedded
+from bookcli.core.adapters import embedded, embedded_postgres
 from bookcli.core.adapters.local_sockets import DATABASE, postgres_dsn, socket_directory
 from bookcli.core.config import Paths, Settings, paths
 from bookcli.core.db import engine, schema
+from tests.originals import Original
 
 SYSTEM_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 NEWEST, OLDEST = "18", "15"
 
 
 class Server:
-    """One running PostgreSQL; `clone` gives a fresh database, `drop` takes it away."""
+    """One running PostgreSQL; `lend` gives a fresh database, `take_back` takes it away."""
 
     def __init__(self, major: str) -> None:
         self.major = major
@@ -34,8 +38,14 @@ class Server:
         self.home.chmod(0o755)
         self.paths: Paths = paths({"BOOKCLI_HOME": str(self.home)})
         self._templates: set[str] = set()
+        self._originals: dict[str, Original] = {}
+        self._free: dict[str, list[str]] = {}
+        self._lent: dict[str, str] = {}
+        self._marks: dict[str, Any] = {}
         self._numbers = itertools.count(1)
-        embedded.ensure_postgres(self.paths, Settings(postgres_bin=_programs(major), deadline="60"))
+        # Hundreds of databases are made and dropped, and none needs to survive the machine.
+        with patch.dict(embedded_postgres._SETTINGS, {"fsync": "off", "full_page_writes": "off"}):
+            embedded.ensure_postgres(self.paths, Settings(postgres_bin=_programs(major), deadline="60"))
 
     def dsn(self, database: str) -> str:
         """The address of one of its databases."""
@@ -49,17 +59,39 @@ class Server:
             self._templates.add(name)
         return name
 
-    def clone(self, template: str) -> str:
-        """The address of a fresh copy of a template."""
+    def lend(self, template: str) -> str:
+        """The address of a database that is as the template is; nobody else has it until it is given back."""
+        if self._free.get(template):
+            return self._free[template].pop()
         name = f"t{next(self._numbers)}"
         self._create(name, template)
-        return self.dsn(name)
+        dsn = self.dsn(name)
+        with engine_connection(dsn) as connection:
+            if template not in self._originals:
+                self._originals[template] = Original.of(connection)
+            self._marks[dsn] = self._originals[template].marks(connection)
+        self._lent[dsn] = template
+        return dsn
 
-    def drop(self, dsn: str) -> None:
-        """Takes a clone away, whoever is still connected."""
-        name = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
-        with self._admin() as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(str(name))))
+    def take_back(self, dsn: str) -> None:
+        """Ends whoever is still connected and puts the rows back; a database that was altered is dropped."""
+        name = str(psycopg.conninfo.conninfo_to_dict(dsn)["dbname"])
+        with self._admin() as admin:
+            admin.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s", (name,))
+            if not self._restored(dsn):
+                admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+                return
+        self._free.setdefault(self._lent[dsn], []).append(dsn)
+
+    def _restored(self, dsn: str) -> bool:
+        original = self._originals[self._lent[dsn]]
+        with engine_connection(dsn) as connection:
+            (catalog, tables), (catalog_then, tables_then) = original.marks(connection), self._marks[dsn]
+            if catalog != catalog_then:
+                return False
+            original.restore(connection, [table for table in tables if tables[table] != tables_then[table]])
+            self._marks[dsn] = original.marks(connection)
+        return True
 
     def stop(self) -> None:
         """Stops the server and removes its files."""
@@ -106,13 +138,20 @@ class Servers:
         self._running.clear()
 
 
-def load_schema(dsn: str) -> None:
-    """Loads schema.sql into an empty database."""
+@contextlib.contextmanager
+def engine_connection(dsn: str) -> Iterator[engine.Connection]:
+    """A connection as the product opens it, closed afterwards."""
     connection = engine.connect(dsn)
     try:
-        assert schema.load(connection)
+        yield connection
     finally:
         connection.close()
+
+
+def load_schema(dsn: str) -> None:
+    """Loads schema.sql into an empty database."""
+    with engine_connection(dsn) as connection:
+        assert schema.load(connection)
 
 
 def _programs(major: str) -> str:

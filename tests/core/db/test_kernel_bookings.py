@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import psycopg
@@ -38,7 +38,9 @@ def _publish(clinic: Clinic, resource: str, start: datetime) -> int:
         "capacity": 1,
     }
     assert kernel.publish(clinic.context.connection(), [slot]) == (1, 0)
-    return int(clinic.row("SELECT slot_id FROM slot WHERE starts_at = %s AND resource_id = %s", (start, resource_id))[0])
+    return int(
+        clinic.row("SELECT slot_id FROM slot WHERE starts_at = %s AND resource_id = %s", (start, resource_id))[0]
+    )
 
 
 def _close(clinic: Clinic, slot: int) -> int:
@@ -119,7 +121,7 @@ def test_history_that_was_cancelled_takes_no_place(clinic: Clinic) -> None:
         ({"patient": "P404"}, "patient-unknown", None),
         ({"test": "mrx"}, "test-unknown", "mri"),
         ({"place": Place(slot=2_000_000)}, "slot-unknown", None),
-        ({"place": Place(site="nord", day=datetime(2030, 1, 1).date())}, "site-unknown", "north"),
+        ({"place": Place(site="nord", day=date(2030, 1, 1))}, "site-unknown", "north"),
     ],
 )
 def test_what_does_not_exist_is_named_with_what_is_near(
@@ -237,7 +239,10 @@ def test_the_same_key_gets_the_same_answer_and_makes_one_booking(clinic: Clinic)
 def test_the_same_key_for_something_else_is_refused(clinic: Clinic) -> None:
     key = new_key()
     _book(clinic, 1, "mri", clinic.slot("mri"), key)
-    for other in (clinic.request(2, "mri", clinic.slot("mri"), key), clinic.request(1, "mri", clinic.slot("mri", 2), key)):
+    for other in (
+        clinic.request(2, "mri", clinic.slot("mri"), key),
+        clinic.request(1, "mri", clinic.slot("mri", 2), key),
+    ):
         refused = appointments.book(clinic.context, other)
         assert (refused.reason, refused.alternatives) == ("key-reused", ())
     assert clinic.sound()

@@ -30,7 +30,9 @@ def _booked(clinic: Clinic, patient: int, test: str, slot: int) -> Any:
 
 
 def _expire(clinic: Clinic) -> None:
-    clinic.context.connection().execute("UPDATE appointment SET held_until = now() - interval '1 s' WHERE held_until > now()")
+    clinic.context.connection().execute(
+        "UPDATE appointment SET held_until = now() - interval '1 s' WHERE held_until > now()"
+    )
 
 
 def _move(clinic: Clinic, reference: str, slot: int) -> Any:
@@ -213,7 +215,9 @@ def test_the_day_of_an_appointment_goes_forward_and_can_be_corrected(clinic: Cli
     assert clinic.sound()
 
 
-@pytest.mark.parametrize(("status", "code"), [("fulfilled", "wrong-status"), ("noshow", "not-yet"), ("pending", "wrong-status")])
+@pytest.mark.parametrize(
+    ("status", "code"), [("fulfilled", "wrong-status"), ("noshow", "not-yet"), ("pending", "wrong-status")]
+)
 def test_a_status_that_cannot_follow_is_refused(clinic: Clinic, status: str, code: str) -> None:
     told = _booked(clinic, 1, "mri", clinic.slot("mri"))
     with pytest.raises(Refused) as refused:
