@@ -167,3 +167,23 @@ def codes(connection: Connection, kind: str) -> list[str]:
     with call(connection, writes=False) as cursor:
         cursor.execute(f"SELECT code FROM app.{kind} WHERE active ORDER BY code")
         return [code for (code,) in cursor]
+
+
+def zones(connection: Connection, sites: Sequence[str]) -> dict[str, str]:
+    """The IANA zones of those of the sites that exist and are active, by code."""
+    with call(connection, writes=False) as cursor:
+        cursor.execute("SELECT code, zone FROM app.site WHERE active AND code = ANY (%s::text[])", (list(sites),))
+        return dict(cursor.fetchall())
+
+
+def references(connection: Connection, begun: str, most: int = 50) -> list[str]:
+    """References that begin so, of active appointments from today on, the next ones first: for completion."""
+    with call(connection, writes=False) as cursor:
+        cursor.execute(
+            "SELECT reference FROM (SELECT app.reference_of(a.appointment_id) AS reference, a.during"
+            " FROM app.appointment a JOIN app.slot s USING (slot_id) WHERE a.active"
+            " AND s.starts_at BETWEEN now() - interval '12 hours' AND now() + interval '14 days' LIMIT 5000) r"
+            " WHERE starts_with(reference, %s) ORDER BY lower(during) LIMIT %s",
+            (begun, most),
+        )
+        return [reference for (reference,) in cursor]

@@ -1,0 +1,76 @@
+"""Tells what became of a request: booked, held, refused with what is free nearby, or unknown with how to ask again.
+
+What must stay true: booked is only said after a clean commit, and whenever that is not known the request key is said.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator, Sequence
+
+from ..core.errors import OutcomeUnknown, Refused
+from ..core.model.appointments import Outcome, sentence
+from . import diagnostics, views
+from .command import Desk
+from .output import Record
+
+Records = Sequence[Record]
+
+
+@contextlib.contextmanager
+def asked(desk: Desk, key: uuid.UUID) -> Iterator[None]:
+    """While a request is under way: says its key if the answer is not learnt."""
+    desk.talk.detail(f"The request key is {key}.")
+    try:
+        yield
+    except OutcomeUnknown as unknown:
+        if desk.output.format == "json":
+            _show(desk, "unknown", None, key, [], [], "")
+        unknown.hint = f"Give the same command again with --key {key}; it never books twice."
+        unknown.details["request_key"] = str(key)
+        raise
+    except KeyboardInterrupt:
+        diagnostics.say(f"To learn what became of it, give the same command again with --key {key}.")
+        raise
+
+
+def tell(desk: Desk, outcome: Outcome, another: str, done: str = "") -> None:
+    """Prints the outcome; `another` is the command for an alternative, with `{slot}` in it.
+
+    Raises Refused, with the alternatives as its hint, when nothing was booked.
+    """
+    records = [views.appointment(verdict) for verdict in outcome.verdicts if verdict.won]
+    free = [views.slot(slot) for slot in outcome.alternatives]
+    if outcome.outcome == "refused":
+        if desk.output.format == "json":
+            _show(desk, "refused", outcome.reason, outcome.request_key, [], free, "")
+        raise _refusal(outcome, free, another)
+    said = views.booked(records)
+    _show(desk, outcome.outcome, None, outcome.request_key, records, free, _renamed(said, done))
+    if outcome.outcome == "held":
+        desk.talk.suggest(*(f"bookcli confirm {record['reference']}" for record in records))
+    else:
+        desk.talk.suggest(f"bookcli show {records[0]['reference']}", f"bookcli cancel {records[0]['reference']}")
+
+
+def _renamed(said: str, done: str) -> str:
+    return done + said.removeprefix("Booked") if done and said.startswith("Booked") else said
+
+
+def _show(
+    desk: Desk, kind: str, reason: str | None, key: uuid.UUID, records: Records, free: Records, said: str
+) -> None:
+    document = {"outcome": kind, "reason": reason, "request_key": str(key), "appointments": [], "alternatives": [*free]}
+    desk.output.show(views.APPOINTMENTS, records, sentence=said, extra=document)
+
+
+def _refusal(outcome: Outcome, free: Sequence[Record], another: str) -> Refused:
+    lines = [f"  {views.when(slot)}, {views.place(slot)}: {another.format(slot=slot['slot'])}" for slot in free]
+    hint = "\n".join(["Free nearby:", *lines] if lines else [])
+    return Refused(
+        sentence(outcome.reason or "refused", outcome.numbers),
+        hint=hint,
+        code=outcome.reason or "refused",
+        details={**outcome.numbers, "request_key": str(outcome.request_key)},
+    )

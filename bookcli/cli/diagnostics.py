@@ -1,0 +1,221 @@
+"""The only writer of stderr: notes, questions, suggestions and errors; and the log of bugs.
+
+What must stay true: the log names exception types and places in the code, never a value, so no patient gets into it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..core.errors import (
+    BookcliError,
+    InvalidInput,
+    NotAllowed,
+    NotFound,
+    OutcomeUnknown,
+    Refused,
+    Unavailable,
+)
+
+EXIT_CODES: Mapping[type[BookcliError], int] = {
+    InvalidInput: 2,
+    Refused: 3,
+    NotFound: 4,
+    NotAllowed: 5,
+    Unavailable: 75,
+    OutcomeUnknown: 76,
+}
+BUG = 1
+USAGE = 2
+SOME_ROWS_REFUSED = 6
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+_LONGEST_SENTENCE = 400
+
+
+def exit_code_of(problem: BookcliError) -> int:
+    """The exit code of design.md §12 for an expected failure."""
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(problem, kind)), BUG)
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """Whether errors are to be JSON objects, known before the words are understood."""
+    pairs = zip(words, [*words[1:], ""], strict=True)
+    joined = ("-ojson", "-ondjson", "--output=json", "--output=ndjson", "--json")
+    return any(
+        word in joined or (word in ("-o", "--output") and following in ("json", "ndjson")) for word, following in pairs
+    )
+
+
+class Talk:
+    """What a command says besides its answer. `quiet` leaves only errors and questions; `verbose` adds details."""
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, json: bool = False, debug: bool = False) -> None:
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        self.json = json
+        self.debug = debug
+
+    def note(self, sentence: str) -> None:
+        """Says something worth knowing, unless quiet."""
+        if not self.quiet:
+            say(sentence)
+
+    def detail(self, sentence: str) -> None:
+        """Says something only the curious want, with -v."""
+        if self.verbose:
+            say(sentence)
+
+    def suggest(self, *commands: str) -> None:
+        """Names the commands that are likely next, to people only."""
+        if not self.quiet and sys.stdout is not None and sys.stdout.isatty():
+            say("Next: " + " · ".join(commands))
+
+    def error(self, problem: BookcliError) -> int:
+        """Says an expected failure and its hint, as one JSON object if JSON was asked for; its exit code."""
+        code = exit_code_of(problem)
+        self._error(problem.message, problem.hint, code, problem.code, problem.details)
+        if self.debug:
+            _write(_traceback(problem))
+        return code
+
+    def usage_error(self, sentence: str, hint: str = "") -> int:
+        """Says that the command line cannot be understood; the exit code for it."""
+        self._error(sentence, hint, USAGE, "usage", {})
+        return USAGE
+
+    def bug(self, problem: BaseException) -> int:
+        """Says that bookcli is at fault, keeps the trace in the log, shows it with --debug; the exit code for it."""
+        place = _place(problem)
+        log_file = _log(problem)
+        where = f"the trace is in {log_file}; --debug shows it" if log_file else "--debug shows the trace"
+        self._error(f"bookcli has a bug: {type(problem).__name__} in {place}.", where, BUG, "bug", {"place": place})
+        if self.debug:
+            _write(_traceback(problem))
+        return BUG
+
+    def _error(self, sentence: str, hint: str, code: int, name: str, details: Mapping[str, object]) -> None:
+        if self.json:
+            from .output import as_json  # noqa: PLC0415 - only when something failed
+
+            content = {
+                "code": name,
+                "message": _short(sentence),
+                "hint": hint,
+                "exit": code,
+                "retryable": code in (75, 76),
+                "details": details,
+            }
+            _write(as_json({"error": content}) + "\n")
+            return
+        say(_short(sentence))
+        if hint:
+            say(*hint.split("\n"))
+
+    def ask(self, question: str) -> str:
+        """The answer to a question, read from the terminal. Raises InvalidInput when the input ends instead."""
+        _write(_shown(question) + " ")
+        line = sys.stdin.readline() if sys.stdin is not None else ""
+        if not line:
+            _write("\n")
+            raise InvalidInput("The input ended before the question was answered.", code="input-ended")
+        return line.rstrip("\r\n")
+
+    def agree(self, question: str, *, yes: bool, word: str = "") -> bool:
+        """Whether the user agrees; no is the default. `word` must be typed in full where much is at stake.
+
+        Raises InvalidInput where nobody can be asked and --yes was not given.
+        """
+        if yes:
+            return True
+        if not interactive():
+            raise InvalidInput(
+                "Nobody can be asked here whether this is meant.", hint="Pass --yes to go ahead.", code="not-confirmed"
+            )
+        if word:
+            return self.ask(f"{question} Type {word} to go ahead:").strip() == word
+        return self.ask(f"{question} [y/N]").strip().casefold() in ("y", "yes")
+
+
+def interactive() -> bool:
+    """Whether questions can be asked: stdin is a terminal and BOOKCLI_NO_INPUT is not set."""
+    return sys.stdin is not None and sys.stdin.isatty() and not os.environ.get("BOOKCLI_NO_INPUT")
+
+
+def say(*lines: str) -> None:
+    """Writes lines to stderr, control characters shown."""
+    _write("".join(_shown(line) + "\n" for line in lines))
+
+
+def _shown(text: str) -> str:
+    from ..core.model.text import visible  # noqa: PLC0415 - only when there is something to say
+
+    return visible(text)
+
+
+def _short(sentence: str) -> str:
+    return sentence if len(sentence) <= _LONGEST_SENTENCE else sentence[: _LONGEST_SENTENCE - 1] + "…"
+
+
+def _write(text: str) -> None:
+    if sys.stderr is None:
+        return
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+
+
+def _traceback(problem: BaseException) -> str:
+    import traceback  # noqa: PLC0415 - only for bugs and --debug
+
+    lines = "".join(traceback.format_exception(problem)).splitlines()
+    return "".join(_shown(line) + "\n" for line in lines)
+
+
+def _place(problem: BaseException) -> str:
+    frames = _frames(problem)
+    return f"{frames[-1]['file']}:{frames[-1]['line']}" if frames else "an unknown place"
+
+
+def _frames(problem: BaseException) -> list[dict[str, str | int]]:
+    frames: list[dict[str, str | int]] = []
+    step = problem.__traceback__
+    while step is not None:
+        code = step.tb_frame.f_code
+        name = "/".join(Path(code.co_filename).parts[-2:])
+        frames.append({"file": name, "line": step.tb_lineno, "function": code.co_name})
+        step = step.tb_next
+    return frames
+
+
+def _causes(problem: BaseException) -> Sequence[dict[str, object]]:
+    causes: list[dict[str, object]] = []
+    current: BaseException | None = problem
+    while current is not None and len(causes) < 5:
+        causes.append({"error": type(current).__name__, "frames": _frames(current)})
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return causes
+
+
+def _log(problem: BaseException) -> str:
+    """Adds one JSON line to the log, which only its owner can read; its path, or nothing if that is not possible."""
+    import json  # noqa: PLC0415 - only for bugs
+
+    from .. import __version__  # noqa: PLC0415 - only for bugs
+    from ..core import clock, config  # noqa: PLC0415 - only for bugs
+
+    log_file = config.paths().log_file
+    entry = {"at": clock.now().isoformat(), "version": __version__, "causes": _causes(problem)}
+    try:
+        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "a", encoding="utf-8") as log:
+            log.write(json.dumps(entry) + "\n")
+    except OSError:
+        return ""
+    return str(log_file)

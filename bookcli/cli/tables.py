@@ -1,0 +1,40 @@
+"""Tables for people; rich is imported here alone, and gets Text, never markup."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .output import Record, View, shown
+
+_STYLES = {"free": "green", "busy": "yellow", "cancelled": "dim", "noshow": "dim", "failed": "bold", "closed": "dim"}
+
+
+def text(view: View, records: Sequence[Record], *, people: bool, color: str) -> str:
+    """The records as an aligned table; as wide as the terminal for people, as wide as needed elsewhere."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for heading, _ in view.columns:
+        table.add_column(Text(heading), overflow="fold")
+    for record in records:
+        table.add_row(*(_cell(shown(show(record))) for _, show in view.columns))
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        force_terminal=color == "always" or (people and color == "auto" and os.environ.get("TERM") != "dumb"),
+        no_color=True if color == "never" else False if color == "always" else None,
+        width=None if people else 10_000,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    console.print(table)
+    return "".join(line.rstrip(" ") + "\n" for line in buffer.getvalue().splitlines())
+
+
+def _cell(words: str) -> Text:
+    return Text(words, style=_STYLES.get(words, ""))
