@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -27,7 +28,8 @@ _MRN = re.compile(r"[A-Za-z0-9][A-Za-z0-9./-]{0,39}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}", re.ASCII)
 _WITH_YEAR = re.compile(
     r"\b(?:\d{4}[-/.]\d\d[-/.]\d\d|\d{1,2}([./-])\d{1,2}\1\d{4}|\d{1,2}(?:st|nd|rd|th)?\.? [a-z]{3,9}\.?,? \d{4}"
-    r"|[a-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? \d{4}|(?:18|19|20)\d{6})\b"
+    r"|[a-z]{3,9}\.? \d{1,2}(?:st|nd|rd|th)?,? \d{4}|(?:18|19|20)\d{6})\b",
+    re.IGNORECASE | re.ASCII,
 )
 _TWO_READINGS = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})")
 _PHONE = re.compile(r"\+?[0-9 ()/.-]*", re.ASCII)
@@ -118,7 +120,7 @@ def refused(field: str, label: str, hint: str) -> InvalidInput:
 
 def understood(line: str) -> Wanted:
     """What a search line means; a date that can be read in two ways means both."""
-    text = " ".join(line.lower().split())[:200]
+    text = " ".join(unicodedata.normalize("NFC", line).split())[:200]
     digits = "".join(char for char in text if "0" <= char <= "9")
     found = _WITH_YEAR.search(text)
     birth_dates = _readings(found[0]) if found else ()
