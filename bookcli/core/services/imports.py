@@ -16,7 +16,7 @@ from typing import Protocol
 
 from ..context import Context
 from ..db import imports as queries
-from ..errors import InvalidInput
+from ..errors import BookcliError, InvalidInput, OutcomeUnknown, Unavailable
 from ..formats.mapping import Mapping as FieldMapping
 from ..formats.report_file import ReportFile
 from ..formats.rows import Row
@@ -74,18 +74,38 @@ def run(context: Context, job: Job, tally: Tally, on_progress: Progress = lambda
     """
     rows = _opened(job)
     with ReportFile(job.report) as report, closing(_importer(context, job)) as importer:
-        waiting: deque[tuple[list[Row], Callable[[], list[RowVerdict]]]] = deque()
-        while window := list(islice(rows, WINDOW)):
-            if not tally.rows and not waiting:
-                report.header(_columns(window))
-            waiting.append((window, importer.submit(window)))
-            if len(waiting) > _AHEAD:
-                _report(report, *waiting.popleft(), tally)
+        try:
+            for verdicts, window in _decided(rows, importer):
+                if not tally.rows:
+                    report.header(_columns(window))
+                for row, verdict in zip(window, verdicts, strict=True):
+                    report.row(verdict, row.values)
+                    tally.count(verdict)
                 on_progress(tally)
-        while waiting:
-            _report(report, *waiting.popleft(), tally)
-            on_progress(tally)
+        except (Unavailable, OutcomeUnknown) as problem:
+            raise _stopped(problem, tally) from None
         report.finish()
+
+
+def _decided(rows: Iterator[Row], importer: _Importer) -> Iterator[tuple[list[RowVerdict], list[Row]]]:
+    """Windows of rows with their verdicts, in the order of the file; the next ones are under way meanwhile."""
+    waiting: deque[tuple[Callable[[], list[RowVerdict]], list[Row]]] = deque()
+    while window := list(islice(rows, WINDOW)):
+        waiting.append((importer.submit(window), window))
+        if len(waiting) > _AHEAD:
+            verdicts, oldest = waiting.popleft()
+            yield verdicts(), oldest
+    for verdicts, oldest in waiting:
+        yield verdicts(), oldest
+
+
+def _stopped(problem: BookcliError, tally: Tally) -> BookcliError:
+    return type(problem)(
+        f"The import stopped after {tally.rows:,} rows. {problem.message}",
+        hint="Run the same command again: rows that are imported are not repeated.",
+        code=problem.code,
+        details={**problem.details, "rows": tally.rows},
+    )
 
 
 def mapping_of(noun: str, file: str = "", items: Sequence[str] = (), constants: Sequence[str] = ()) -> FieldMapping:
@@ -174,12 +194,6 @@ def _check_columns(job: Job, values: Mapping[str, str]) -> None:
 def _columns(window: Sequence[Row]) -> list[str]:
     """The columns of the report: in JSON Lines an object may lack some that another has."""
     return list(dict.fromkeys(column for row in window for column in row.values))
-
-
-def _report(report: ReportFile, window: list[Row], verdicts: Callable[[], list[RowVerdict]], tally: Tally) -> None:
-    for row, verdict in zip(window, verdicts(), strict=True):
-        report.row(verdict, row.values)
-        tally.count(verdict)
 
 
 def _importer(context: Context, job: Job) -> _Importer:
