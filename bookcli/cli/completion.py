@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 import typer.main
-from typer.completion import completion_init
+from typer.completion import completion_init  # type: ignore[attr-defined]  # not in its __all__
 
 from .command import Desk, new_app, prepare, registered
 from .output import write_lines

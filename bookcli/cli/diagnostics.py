@@ -61,7 +61,7 @@ class Talk:
 
     def note(self, sentence: str) -> None:
         """Says something worth knowing, unless quiet."""
-        if not self.quiet:
+        if sentence and not self.quiet:
             say(sentence)
 
     def detail(self, sentence: str) -> None:

@@ -14,6 +14,7 @@ from ..core.errors import InvalidInput
 from ..core.model.appointments import CANCELLATION_REASONS
 
 LARGEST_ID = 2**31 - 1
+LONGEST_CODE = 40
 
 
 def parse_key(text: str) -> uuid.UUID:
@@ -32,10 +33,9 @@ def parse_key(text: str) -> uuid.UUID:
 
 def code(text: str) -> str:
     """A site's, test's or resource's code as it was typed: case and surrounding blanks do not count."""
-    word = text.strip().lower()
-    if not word or len(word) > 200:
-        raise typer.BadParameter("a code has between 1 and 40 characters")
-    return word
+    if len(text) > LONGEST_CODE:
+        raise typer.BadParameter(f"a code has at most {LONGEST_CODE} characters.")
+    return text.strip().lower()
 
 
 def reason(text: str) -> str:
@@ -78,8 +78,7 @@ Site = Annotated[
         metavar="SITE",
         parser=code,
         autocompletion=complete_sites,
-        envvar="BOOKCLI_SITE",
-        help="Code of the site.",
+        help="Code of the site; without it BOOKCLI_SITE.",
     ),
 ]
 Sites = Annotated[
@@ -105,6 +104,11 @@ Reference = Annotated[
     str, typer.Argument(metavar="REFERENCE", autocompletion=complete_references, help="As in 7F3K-Q2MD.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Resource = Annotated[str, typer.Option("--resource", metavar="CODE", parser=code, help="Code of the resource.")]
+FirstDay = Annotated[str, typer.Option("--from", metavar="DAY", help="First day.")]
+LastDay = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")]
+Mrn = Annotated[str, typer.Argument(metavar="MRN", help="The patient's number.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")]
 Reason = Annotated[
     str,
     typer.Option("--reason", metavar="CODE", parser=reason, help="FHIR cancellation reason: pat, prov, maint, other …"),

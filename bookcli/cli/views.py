@@ -144,17 +144,14 @@ SLOTS = View(
         ("Status", _field("status")),
     ),
 )
-APPOINTMENTS = View(
-    "appointments",
-    "reference",
-    _APPOINTMENT_FIELDS,
-    (
-        ("Time", hours),
-        ("Reference", _field("reference")),
-        ("Test", _field("test")),
-        ("Place", place),
-        ("Status", _field("status")),
-        ("Patient", _field("patient")),
-        ("Name", _field("patient_name")),
-    ),
+_TODAY = (
+    ("Time", hours),
+    ("Reference", _field("reference")),
+    ("Test", _field("test")),
+    ("Place", place),
+    ("Status", _field("status")),
+    ("Patient", _field("patient")),
+    ("Name", _field("patient_name")),
 )
+APPOINTMENTS = View("appointments", "reference", _APPOINTMENT_FIELDS, _TODAY)
+HISTORY = View("appointments", "reference", _APPOINTMENT_FIELDS, (("Day", day), *_TODAY))

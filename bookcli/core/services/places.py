@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from .. import clock
 from ..context import Context
@@ -35,21 +35,54 @@ def search(context: Context, wish: Wish, *, most: int = 200, everything: bool = 
     """The search that the words mean. Without days the next seven. Raises InvalidInput, NotFound for a site."""
     hours = periods.parse_part_of_day(wish.part) if wish.part else None
     sites = list(wish.sites)
+    period = days(context, sites, wish.on, wish.first_day, wish.last_day)
+    return Search(wish.test, period, sites, hours, most, everything)
+
+
+def days(context: Context, sites: Sequence[str], on: str = "", first: str = "", last: str = "") -> tuple[date, date]:
+    """First and last local day of a period, or of first to last; seven days from the first if no last is named.
+
+    Today is that of the first site, or of this desk. Raises InvalidInput, NotFound for an unknown site.
+    """
     today = clock.today(zone_of(context, sites)) if sites else clock.now().astimezone().date()
-    return Search(wish.test, _days(wish, today), sites, hours, most, everything)
-
-
-def _days(wish: Wish, today: date) -> tuple[date, date]:
-    if wish.on:
-        if wish.first_day or wish.last_day:
+    if on:
+        if first or last:
             raise InvalidInput(
                 "Name a period, or a first and last day, not both.", hint="Use --on, or --from and --to."
             )
-        return periods.parse_period(wish.on, today)
-    if wish.last_day:
-        return periods.parse_period(f"{wish.first_day}..{wish.last_day}", today)
-    first = periods.parse_day(wish.first_day, today) if wish.first_day else today
-    return first, first + timedelta(days=6)
+        return periods.parse_period(on, today)
+    if last:
+        return periods.parse_period(f"{first}..{last}", today)
+    begins = periods.parse_day(first, today) if first else today
+    return begins, begins + timedelta(days=6)
+
+
+def day(context: Context, site: str, on: str) -> tuple[str, date]:
+    """(site, local day): the desk's own site and today when not named. Raises InvalidInput, NotFound."""
+    code = own_site(context, site)
+    today = clock.today(zone_of(context, [code]))
+    return code, periods.parse_day(on, today) if on else today
+
+
+def period(context: Context, site: str, first: str, last: str) -> tuple[datetime, datetime]:
+    """The moments from `first` until `last`, a day or a day and time at the site; a last day is included.
+
+    Without `last` the day of `first`. Raises InvalidInput, NotFound for an unknown site.
+    """
+    zone = zone_of(context, [site])
+    today = clock.today(zone)
+    begins = periods.parse_moment(first, today)
+    ends = periods.parse_moment(last, begins.day) if last else periods.Moment(begins.day)
+    start = begins.absolute(zone) if begins.time else clock.day_bounds(begins.day, zone)[0]
+    return start, ends.absolute(zone) if ends.time else clock.day_bounds(ends.day, zone)[1]
+
+
+def own_site(context: Context, site: str) -> str:
+    """The site as named, or the desk's own. Raises InvalidInput when there is neither."""
+    code = site or context.settings.site
+    if not code:
+        raise InvalidInput("The site is not said.", hint="Add --site, or set BOOKCLI_SITE.", code="site-missing")
+    return code
 
 
 def place(context: Context, *, slot: int | None = None, site: str = "", at: str = "", on: str = "") -> Place:
@@ -63,9 +96,7 @@ def place(context: Context, *, slot: int | None = None, site: str = "", at: str 
         return Place(slot=slot)
     if not (at or on):
         raise InvalidInput("When is not said.", hint="Add --slot, --at or --on.", code="place-missing")
-    code = site or context.settings.site
-    if not code:
-        raise InvalidInput("The site is not said.", hint="Add --site, or set BOOKCLI_SITE.", code="site-missing")
+    code = own_site(context, site)
     zone = zone_of(context, [code])
     if not at:
         return Place(site=code, day=periods.parse_day(on, clock.today(zone)))

@@ -1,0 +1,86 @@
+"""`bookcli db` and `bookcli verify`: whether the database is there, is what schema.sql says, and keeps its promises."""
+
+from __future__ import annotations
+
+import typer
+
+from .command import Desk, new_app
+from .output import View
+
+DIFFERENCES = View("differences", "name", ("kind", "name", "problem"))
+MIGRATIONS = View("migrations", "migration", ("migration",))
+RULES = View("rules", "rule", ("rule", "violations"))
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command group and the command."""
+    group = new_app("Prepare, check and upgrade the database.")
+    group.command("init")(init)
+    group.command("check")(check)
+    group.command("upgrade")(upgrade)
+    app.add_typer(group, name="db")
+    app.command("verify")(verify)
+
+
+def init(desk: Desk) -> None:
+    """Load the schema into an empty database; harmless where it is already there.
+
+    \b
+    Examples:
+      bookcli db init
+    """
+    from ..core.services import database  # noqa: PLC0415 - the driver comes after the words are understood
+
+    made = database.init(desk.context)
+    sentence = "The database is prepared." if made else "The database was prepared already."
+    desk.output.show(MIGRATIONS, [], sentence=sentence, extra={"created": made})
+
+
+def check(desk: Desk) -> None:
+    """Compare the database with schema.sql; exit code 1 when they differ.
+
+    \b
+    Examples:
+      bookcli db check
+      bookcli db check --json
+    """
+    from ..core.services import database  # noqa: PLC0415 - the driver comes after the words are understood
+
+    found = database.check(desk.context)
+    records = [{"kind": one.kind, "name": one.name, "problem": one.problem} for one in found]
+    desk.output.show(DIFFERENCES, records, sentence="" if found else "The database is what schema.sql says.")
+    if found:
+        raise typer.Exit(1)
+
+
+def upgrade(desk: Desk) -> None:
+    """Apply the migrations that the database lacks, each in a transaction of its own.
+
+    \b
+    Examples:
+      bookcli db upgrade
+    """
+    from ..core.services import database  # noqa: PLC0415 - the driver comes after the words are understood
+
+    applied = database.upgrade(desk.context)
+    numbers = ", ".join(str(number) for number in applied)
+    sentence = f"Applied {numbers}." if applied else "Nothing to upgrade."
+    desk.output.show(MIGRATIONS, [{"migration": number} for number in applied], sentence=sentence)
+
+
+def verify(desk: Desk) -> None:
+    """Check every promise on every booking; exit code 1 when one is broken. Reads everything.
+
+    \b
+    Examples:
+      bookcli verify
+      bookcli verify --json
+    """
+    from ..core.services import database  # noqa: PLC0415 - the driver comes after the words are understood
+
+    found = database.verify(desk.context)
+    desk.output.show(RULES, [{"rule": rule, "violations": violations} for rule, violations in found])
+    if any(violations for _, violations in found):
+        desk.talk.note("A promise is broken. Stop booking and keep the database as it is for whoever looks into it.")
+        raise typer.Exit(1)
+    desk.talk.note("Every promise is kept.")

@@ -1,0 +1,90 @@
+"""What must not be an argument, asked for on a terminal and read from stdin elsewhere: names, dates of birth, phones.
+
+What must stay true: arguments are seen by everybody on the machine and kept in the shell's history, so none of this is
+ever one of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from ..core.errors import InvalidInput
+from . import diagnostics
+from .command import Desk
+
+LABELS = {
+    "name": "Name",
+    "birth_date": "Date of birth",
+    "sex": "Sex (female, male, other, unknown)",
+    "phone": "Phone",
+    "email": "E-mail",
+    "language": "Language (de, pt-BR)",
+    "note": "Note",
+}
+MOST_BYTES = 65_536
+
+
+def fields(desk: Desk, current: Mapping[str, object] | None = None) -> dict[str, str]:
+    """A patient's fields: answers to questions, or the JSON object or `key=value` lines on stdin.
+
+    With `current` an empty answer keeps what is there and `-` empties it. Raises InvalidInput.
+    """
+    if not diagnostics.interactive():
+        return understood(_piped())
+    answers = {}
+    for name, label in LABELS.items():
+        known = str((current or {}).get(name) or "")
+        answer = desk.talk.ask(f"{label} [{known}]:" if known else f"{label}:").strip()
+        if answer or not current:
+            answers[name] = "" if answer == "-" else answer
+    return answers
+
+
+def line(desk: Desk, question: str) -> str:
+    """One line: the answer to a question, or the first line on stdin."""
+    if diagnostics.interactive():
+        return desk.talk.ask(question)
+    return _piped().partition("\n")[0]
+
+
+def understood(text: str) -> dict[str, str]:
+    """The fields in a JSON object or in `key=value` lines. Raises InvalidInput, never with a value in it."""
+    if text.lstrip().startswith("{"):
+        import json  # noqa: PLC0415 - only for this form
+
+        try:
+            content = json.loads(text)
+        except ValueError:
+            raise InvalidInput("The input is not a JSON object.", code="input-unclear") from None
+        if not all(value is None or isinstance(value, str | int) for value in content.values()):
+            raise InvalidInput("Every field of the JSON object must be text.", code="input-unclear")
+        pairs = [(name, "" if value is None else str(value)) for name, value in content.items()]
+    else:
+        pairs = [(name.strip(), value.strip()) for name, _, value in (row.partition("=") for row in _rows(text))]
+    unknown = [name for name, _ in pairs if name not in LABELS and name != "mrn"]
+    if unknown or not pairs:
+        what = "The input has a field that patients do not have." if unknown else "There is no input."
+        raise InvalidInput(what, hint="Known fields: mrn, " + ", ".join(LABELS), code="input-unclear")
+    return dict(pairs)
+
+
+def _rows(text: str) -> list[str]:
+    rows = [row for row in text.splitlines() if row.strip()]
+    if not all("=" in row for row in rows):
+        raise InvalidInput(
+            "The input is neither a JSON object nor key=value lines.", hint="For example: name=…", code="input-unclear"
+        )
+    return rows
+
+
+def _piped() -> str:
+    if sys.stdin is None:
+        return ""
+    content = sys.stdin.buffer.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise InvalidInput("The input is too long.", hint=f"At most {MOST_BYTES} bytes.", code="text-too-long")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidInput("The input is not UTF-8 text.", code="text-not-unicode") from None
