@@ -1434,7 +1434,8 @@ COMMENT ON FUNCTION find_slots IS
 
 CREATE FUNCTION look_up(reference text) RETURNS SETOF appointment_facts
 LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS
-$$ SELECT * FROM appointment_facts WHERE appointment_id = appointment_id_of(reference) $$;
+-- $1, because `reference` would be the column of the view: every appointment is the one its own reference names.
+$$ SELECT * FROM appointment_facts WHERE appointment_id = appointment_id_of($1) $$;
 COMMENT ON FUNCTION look_up IS 'The appointment a reference names, or nothing.';
 
 

@@ -32,6 +32,11 @@ SLOT_BUSY = "55P03"
 AWAY = frozenset({"25006", "25P03", "57P01", "57P02", "57P03", "57P05", "53100", "53200", "53300", "08P01", "57014"})
 """SQLSTATEs that mean the database is away rather than that the request is wrong (traps.md, "Errors")."""
 
+_MADE_MEANWHILE = frozenset(
+    {"request_pkey", "patient_mrn_key", "site_code_key", "test_code_key", "resource_site_id_code_key"}
+)
+"""Another desk created the same thing a moment ago: sent again, the call finds it and decides."""
+
 _BY_CONSTRAINT = {
     "slot_booked_within_capacity": "slot-full",
     "occupancy_pkey": "slot-full",
@@ -107,7 +112,7 @@ def _translated(problem: psycopg.Error, connection: Connection, writes: bool) ->
             return OutcomeUnknown("The connection was lost before the database answered.")
         return _away(problem, "answer")
     constraint = problem.diag.constraint_name or ""
-    if state in TRY_AGAIN or constraint == "request_pkey":
+    if state in TRY_AGAIN or constraint in _MADE_MEANWHILE:
         return RetryableConflict("Another change came in between.", details={"sqlstate": state})
     if state == SLOT_BUSY:
         return RetryableConflict("The slot is busy.", code="busy", details={"sqlstate": state})

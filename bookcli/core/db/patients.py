@@ -28,7 +28,7 @@ def find(connection: Connection, wanted: Wanted, most: int) -> list[Patient]:
     statement = (
         _records()
         .where(patient.c.patient_id.in_(matching))
-        .order_by(patient.c.mrn != wanted.mrn, patient.c.search_name, patient.c.birth_date, patient.c.mrn)
+        .order_by(~_has_number(wanted.mrn), patient.c.search_name, patient.c.birth_date, patient.c.mrn)
         .limit(most)
     )
     return [Patient(**row) for row in rows(connection, statement)]
@@ -37,7 +37,7 @@ def find(connection: Connection, wanted: Wanted, most: int) -> list[Patient]:
 def _fits(wanted: Wanted) -> ColumnElement[bool]:
     ways: list[ColumnElement[bool]] = []
     if wanted.mrn:
-        ways.append(patient.c.mrn.in_({wanted.mrn, wanted.mrn.upper(), wanted.mrn.lower()}))
+        ways.append(_has_number(wanted.mrn))
     if wanted.digits:
         tail = func.app.phone_tail(patient.c.phone)
         ways.append(and_(patient.c.phone != "", tail.like(wanted.digits[::-1] + "%")))
@@ -47,6 +47,10 @@ def _fits(wanted: Wanted) -> ColumnElement[bool]:
     if together:
         ways.append(and_(*together))
     return or_(*ways)
+
+
+def _has_number(mrn: str) -> ColumnElement[bool]:
+    return patient.c.mrn.in_((mrn, mrn.upper(), mrn.lower()))
 
 
 def _begins_a_word(word: str) -> ColumnElement[bool]:

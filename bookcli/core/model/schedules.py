@@ -79,8 +79,8 @@ def parse_weekdays(text: str) -> list[int]:
         return list(range(1, 8))
     chosen: set[int] = set()
     for part in re.split("[, ]+", re.sub(r" ?[-–] ?", "-", words)):
-        first, _, last = part.partition("-")
-        start, end = _weekday(first), _weekday(last or first)
+        first, dash, last = part.partition("-")
+        start, end = _weekday(first), _weekday(last if dash else first)
         chosen.update(1 + (start - 1 + n) % 7 for n in range((end - start) % 7 + 1))
     return sorted(chosen)
 

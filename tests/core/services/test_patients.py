@@ -1,0 +1,234 @@
+"""Patients: added once, found by what people know of them, merged without losing an appointment."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from bookcli.core.context import Context
+from bookcli.core.db import kernel
+from bookcli.core.errors import BookcliError, InvalidInput, NotFound, Refused
+from bookcli.core.services import appointments, patients
+from tests.clinic import Clinic
+
+ANA = {
+    "name": "Jürgen Müller-Lüdenscheidt",
+    "birth_date": "1.5.1980",
+    "sex": "m",
+    "phone": "+49 171 2345678",
+    "email": "J@Example.org",
+    "language": "de",
+    "note": "Wheelchair",
+}
+
+
+def _found(context: Context, words: str) -> list[str]:
+    return [patient.mrn for patient in patients.find(context, words)]
+
+
+def _book(clinic: Clinic, mrn: str, test: str, slot: int) -> str:
+    outcome = appointments.book(clinic.context, clinic.request(mrn, test, slot))
+    assert outcome.outcome == "booked"
+    return str(outcome.verdicts[0].reference)
+
+
+@pytest.mark.both_servers
+def test_a_patient_is_stored_as_clean_as_it_is_shown(context: Context) -> None:
+    added = patients.add(context, ANA)
+    assert added == patients.get(context, added.mrn)
+    assert (added.name, added.sex, added.phone, added.email) == (ANA["name"], "male", "+491712345678", "J@example.org")
+    assert str(added.birth_date) == "1980-05-01"
+    assert (added.merged_into, added.appointments_ahead, added.next_start) == (None, 0, None)
+
+
+def test_a_number_belongs_to_one_patient(context: Context) -> None:
+    patients.add(context, {"mrn": "X-1", "name": "Ana"})
+    with pytest.raises(Refused) as refusal:
+        patients.add(context, {"mrn": "X-1", "name": "Bea"})
+    assert refusal.value.code == "mrn-taken"
+    assert patients.get(context, "X-1").name == "Ana"
+
+
+def test_two_desks_that_use_a_number_at_the_same_moment_make_one_patient(context: Context) -> None:
+    told: list[str] = []
+
+    def desk(name: str) -> None:
+        with Context(context.settings, context.paths) as own:
+            try:
+                patients.add(own, {"mrn": "X-1", "name": name})
+                told.append("added")
+            except BookcliError as refusal:
+                told.append(refusal.code)
+
+    desks = [threading.Thread(target=desk, args=[f"Desk {n}"]) for n in range(6)]
+    for one in desks:
+        one.start()
+    for one in desks:
+        one.join()
+    assert sorted(told) == ["added"] + ["mrn-taken"] * 5
+
+
+def test_a_given_number_never_falls_on_somebody_who_has_it(context: Context) -> None:
+    context.connection().execute("SELECT setval('patient_number', 200000)")
+    patients.add(context, {"mrn": "P200001", "name": "Imported"})
+    assert patients.add(context, {"name": "New"}).mrn == "P200002"
+    assert patients.get(context, "P200001").name == "Imported"
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("name", " "),
+        ("name", "a\x1bb"),
+        ("birth_date", "1981"),
+        ("sex", "q"),
+        ("phone", "x"),
+        ("email", "x"),
+        ("mrn", "?"),
+    ],
+)
+def test_a_field_that_cannot_be_used_is_named_but_never_repeated(context: Context, field: str, text: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        patients.add(context, {**ANA, field: text})
+    assert refusal.value.details == {"field": field}
+    assert f" {text} " not in f" {refusal.value.message} {refusal.value.hint} "
+
+
+def test_a_patient_without_a_name_is_refused(context: Context) -> None:
+    with pytest.raises(InvalidInput):
+        patients.add(context, {"mrn": "X-1"})
+    with pytest.raises(InvalidInput) as refusal:
+        patients.add(context, {"name": "Ana", "shoe": "42"})
+    assert refusal.value.code == "field-unknown"
+
+
+def test_editing_changes_only_what_is_given_and_can_empty_it(context: Context) -> None:
+    added = patients.add(context, ANA)
+    edited = patients.edit(context, added.mrn, {"phone": "", "birth_date": ""})
+    assert (edited.phone, edited.birth_date, edited.name, edited.note) == ("", None, added.name, added.note)
+    with pytest.raises(InvalidInput) as refusal:
+        patients.edit(context, added.mrn, {"mrn": "OTHER"})
+    assert refusal.value.code == "mrn-fixed"
+    with pytest.raises(NotFound):
+        patients.edit(context, "NOBODY", {"name": "Ana"})
+
+
+@pytest.mark.both_servers
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("muller", "LÜD", "lude jur", "Ju\u0308rgen", "1980-05-01", "1 may 1980", "mull 01/05/1980", "19800501"),
+        *("0171 2345678", "+491712345678", "345678", "p-7", " P-7 "),
+    ],
+)
+def test_a_patient_is_found_by_whatever_is_known(context: Context, words: str) -> None:
+    patients.add(context, {**ANA, "mrn": "P-7"})
+    patients.add(context, {"name": "Somebody Else", "birth_date": "1990-01-01", "phone": "030 12345"})
+    assert _found(context, words) == ["P-7"]
+
+
+@pytest.mark.parametrize("words", ["", "  ", "urgen", "%", "_", "\\", "mull 1980-05-02", "jurgen smith", "9999"])
+def test_nobody_is_found_by_what_does_not_fit(context: Context, words: str) -> None:
+    patients.add(context, {**ANA, "mrn": "P-7"})
+    assert _found(context, words) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "mrn"),
+    [
+        ("o'brien", "P13"),
+        ("smith zoe", "P13"),
+        ("lukasz", "P3"),
+        ("ipek", "P18"),
+        ("नेहा", "P11"),
+        ("王小", "P8"),
+        ("n'd", "P19"),
+    ],
+)
+def test_names_of_every_script_are_found(clinic: Clinic, words: str, mrn: str) -> None:
+    assert _found(clinic.context, words) == [mrn]
+
+
+def test_the_exact_number_comes_first_and_there_is_a_limit(context: Context) -> None:
+    for n in range(5):
+        patients.add(context, {"mrn": f"BER-{n}", "name": f"Anton Ber-{4 - n}"})
+    assert _found(context, "ber-3")[0] == "BER-3"
+    assert _found(context, "BER-3")[0] == "BER-3"
+    assert len(patients.find(context, "anton", most=3)) == 3
+
+
+def test_the_number_of_a_merged_record_finds_the_survivor(clinic: Clinic) -> None:
+    reference = _book(clinic, "P2", "mri", clinic.slot("mri"))
+    assert patients.merge(clinic.context, "P1", "P2") == 1
+    assert patients.merge(clinic.context, "P1", "P2") == 0
+    assert _found(clinic.context, "P2") == ["P1"]
+    assert patients.get(clinic.context, "P2").merged_into == "P1"
+    assert [row["reference"] for row in patients.appointments(clinic.context, "P2")] == [reference]
+    with pytest.raises(Refused) as refusal:
+        patients.edit(clinic.context, "P2", {"name": "Ana"})
+    assert (refusal.value.code, refusal.value.details) == ("patient-merged", {"survivor": "P1"})
+    assert clinic.sound()
+
+
+def test_records_with_appointments_at_the_same_time_are_not_merged(clinic: Clinic) -> None:
+    _book(clinic, "P1", "mri", clinic.slot("mri"))
+    _book(clinic, "P2", "blood", clinic.slot("blood"))
+    with pytest.raises(Refused) as refusal:
+        patients.merge(clinic.context, "P1", "P2")
+    assert refusal.value.code == "patient-overlap"
+    with pytest.raises(NotFound):
+        patients.merge(clinic.context, "P1", "NOBODY")
+    with pytest.raises(Refused):
+        patients.merge(clinic.context, "P1", "P1")
+
+
+@pytest.mark.both_servers
+def test_a_patient_shows_what_is_ahead(clinic: Clinic) -> None:
+    context = clinic.context
+    _book(clinic, "P1", "blood", clinic.slot("blood", 2))
+    first = _book(clinic, "P1", "mri", clinic.slot("mri", 1))
+    appointments.hold(context, clinic.request(1, "mri", clinic.slot("mri", 3)), 60)
+    gone = _book(clinic, "P1", "mri", clinic.slot("mri", 4))
+    appointments.cancel(context, gone)
+    patient = patients.get(context, "P1")
+    assert (patient.appointments_ahead, patient.next_zone) == (3, "Europe/Berlin")
+    assert patient.next_start == appointments.show(context, first)["starts_at"]
+    assert len(patients.appointments(context, "P1")) == 3
+    assert [row["status"] for row in patients.appointments(context, "P1", past=True)][-1] == "cancelled"
+
+
+def test_a_hold_that_ran_out_is_nobodys(clinic: Clinic) -> None:
+    appointments.hold(clinic.context, clinic.request(1, "mri", clinic.slot("mri")), 60)
+    clinic.context.connection().execute("UPDATE appointment SET held_until = now() - interval '1 s'")
+    assert patients.get(clinic.context, "P1").appointments_ahead == 0
+    assert patients.appointments(clinic.context, "P1", past=True) == []
+
+
+def test_the_past_is_shown_only_when_asked_for(clinic: Clinic) -> None:
+    slot = clinic.slot("mri")
+    _book(clinic, "P1", "mri", slot)
+    back = timedelta(days=30)
+    clinic.context.connection().execute(
+        "UPDATE appointment SET during = tstzrange(lower(during) - %s, upper(during) - %s)", (back, back)
+    )
+    assert patients.appointments(clinic.context, "P1") == []
+    assert len(patients.appointments(clinic.context, "P1", past=True)) == 1
+    with pytest.raises(NotFound):
+        patients.appointments(clinic.context, "NOBODY")
+
+
+def test_the_audit_of_a_patient_names_fields_and_never_values(context: Context) -> None:
+    added = patients.add(context, ANA)
+    patients.edit(context, added.mrn, {"name": "Renamed Person"})
+    written = str(context.connection().execute("SELECT before, after FROM audit").fetchall())
+    assert "name" in written
+    assert not any(value in written for value in (*ANA.values(), "Renamed Person") if len(value) > 2)
+
+
+def test_a_batch_of_an_import_may_mix_given_and_missing_numbers(context: Context) -> None:
+    rows = [{"name": "A"}, {"name": "B", "mrn": "B1"}, {"name": "C"}, {"name": "B again", "mrn": "B1"}]
+    saved = kernel.save(context.connection(), "patients", rows)
+    assert [one.verdict for one in saved] == ["created", "created", "created", "again"]
+    assert len({one.code for one in saved}) == 3
