@@ -16,7 +16,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 demo: install
-	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli demo
+	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli demo -o table
 
 demo-stop: install
 	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli down
