@@ -15,7 +15,8 @@ from .output import View
 
 SITES = View("sites", "code", ("code", "name", "zone", "phone", "active"))
 _NUMBERS = (
-    "duration_minutes", "buffer_before_minutes", "buffer_after_minutes", "lead_minutes", "window_days", "min_interval_days",
+    "duration_minutes", "buffer_before_minutes", "buffer_after_minutes", "lead_minutes",
+    "window_days", "min_interval_days",
 )  # fmt: skip
 TESTS = View(
     "tests",
@@ -147,7 +148,8 @@ def test_show(desk: Desk, code: Known) -> None:
 
 def test_add(
     desk: Desk, name: Name, minutes: Duration, code: Code = "", buffer_before: Before = None,
-    buffer_after: After = None, lead: Lead = None, window: Window = None, interval: Interval = None, preparation: Preparation = None,
+    buffer_after: After = None, lead: Lead = None, window: Window = None, interval: Interval = None,
+    preparation: Preparation = None,
 ) -> None:  # fmt: skip
     """Add a test.
 

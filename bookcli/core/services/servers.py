@@ -1,0 +1,155 @@
+"""The servers behind a desk: start, stop and look at them, and find out what is wrong with this installation.
+
+What must stay true: looking starts and changes nothing, and what somebody else runs is neither started nor stopped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import clock
+from ..adapters import embedded
+from ..context import Context
+from ..db import engine, schema, server
+from ..errors import BookcliError, InvalidInput
+
+MOST_SKEW_SECONDS = 5
+LEAST_FREE_BYTES = 200 * 1024 * 1024
+_FREE_DAYS = "the next 14 days"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """One server; `ours` when bookcli starts it for this user. What is not known is empty or None."""
+
+    name: str
+    ours: bool
+    running: bool
+    version: str = ""
+    pid: int | None = None
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: whether it is well, what was found, and what to do if it is not."""
+
+    check: str
+    well: bool
+    found: str
+    advice: str = ""
+
+
+def up(context: Context) -> list[ServerState]:
+    """Starts the servers that are ours and do not run; how all of them are then. Raises Unavailable, InvalidInput."""
+    if context.embedded:
+        context.connection()
+    if not context.settings.redis_url:
+        embedded.ensure_valkey(context.paths, context.settings, context.announce)
+    return status(context)
+
+
+def down(context: Context) -> list[str]:
+    """Stops the servers that are ours; the names of those that ran. Raises Unavailable when one does not end."""
+    context.close()
+    return embedded.stop(context.paths)
+
+
+def status(context: Context) -> list[ServerState]:
+    """How the database and the message queue are."""
+    local = {one.name: one for one in embedded.status(context.paths)}
+    states = []
+    for name, address in (("postgres", context.settings.database_url), ("valkey", context.settings.redis_url)):
+        one = local[name]
+        if not address:
+            states.append(ServerState(name, True, one.running, one.version, one.pid, str(one.data_directory)))
+        elif name == "postgres":
+            states.append(_foreign_database(context))
+        else:
+            states.append(ServerState(name, False, True, where="BOOKCLI_REDIS_URL"))
+    return states
+
+
+def _foreign_database(context: Context) -> ServerState:
+    try:
+        with contextlib.closing(engine.connect(context.dsn)) as connection:
+            version, _, _ = server.version_and_clock(connection)
+    except BookcliError:
+        return ServerState("postgres", False, False, where="BOOKCLI_DATABASE_URL")
+    return ServerState("postgres", False, True, version, where="BOOKCLI_DATABASE_URL")
+
+
+def doctor(context: Context) -> list[Finding]:
+    """Everything that can be looked at without changing it, in the order in which it should be put right."""
+    return [*_settings(context), *_files(context), *_servers(context), *_database(context)]
+
+
+def _settings(context: Context) -> Iterator[Finding]:
+    try:
+        seconds = context.settings.deadline_seconds
+    except InvalidInput as problem:
+        yield Finding("settings", False, problem.message, "Correct BOOKCLI_DEADLINE or the settings file.")
+    else:
+        yield Finding("settings", True, f"deadline {seconds:g} s, site {context.settings.site or 'not set'}")
+
+
+def _files(context: Context) -> Iterator[Finding]:
+    for name, directory in (("data directory", context.paths.data), ("state directory", context.paths.state)):
+        if directory.is_dir():
+            yield _private(name, directory)
+    if context.paths.log_file.is_file():
+        yield _private("log file", context.paths.log_file)
+    if context.embedded:
+        parent = next(path for path in (context.paths.data, *context.paths.data.parents) if path.is_dir())
+        free = shutil.disk_usage(parent).free
+        found = f"{free // 2**20} MiB free in {parent}"
+        yield Finding("disk", free >= LEAST_FREE_BYTES, found, "Make room on that disk.")
+
+
+def _private(name: str, path: Path) -> Finding:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    # Others may pass through a data directory: root's servers run as another user. They must not look or write.
+    open_to = mode & (0o066 if path.is_dir() else 0o077)
+    return Finding(name, not open_to, f"{path} has mode {mode:04o}", f"chmod go-rw {path}")
+
+
+def _servers(context: Context) -> Iterator[Finding]:
+    for state in status(context):
+        whose = "ours" if state.ours else f"set by {state.where}"
+        found = f"{'running' if state.running else 'not running'}, {whose}"
+        needed = state.name == "postgres"
+        advice = "bookcli up" if state.ours else "Ask whoever runs it."
+        if state.running or needed:
+            yield Finding(state.name, state.running, found, advice)
+        else:
+            yield Finding(state.name, True, f"{found}; it is started when needed")
+
+
+def _database(context: Context) -> Iterator[Finding]:
+    try:
+        with contextlib.closing(engine.connect(context.dsn)) as connection:
+            yield from _inside(connection)
+    except BookcliError as problem:
+        yield Finding("database", False, problem.message, "bookcli up" if context.embedded else problem.hint)
+
+
+def _inside(connection: engine.Connection) -> Iterator[Finding]:
+    version = schema.version(connection)
+    if version is None:
+        yield Finding("schema", False, "the database has no bookcli schema", "bookcli db init")
+        return
+    advice = "bookcli db upgrade" if version < schema.VERSION else "Install the bookcli that the other desks have."
+    yield Finding("schema", version == schema.VERSION, f"version {version}, needed {schema.VERSION}", advice)
+    seen = server.look(connection)
+    yield Finding("writable", seen.writable, f"PostgreSQL {seen.version}", "The server is a standby: ask its owner.")
+    skew = abs((seen.clock - clock.now()).total_seconds())
+    found = f"this desk and the database differ by {skew:.1f} s"
+    yield Finding("clock", skew <= MOST_SKEW_SECONDS, found, "Set this machine's clock (NTP).")
+    found = f"{seen.miscounted} of {seen.slots} slots in {_FREE_DAYS} are miscounted"
+    yield Finding("counters", seen.miscounted == 0, found, "bookcli verify, and stop booking.")
+    yield Finding("slots", True, f"{seen.free} of {seen.slots} slots in {_FREE_DAYS} are free")
