@@ -9,7 +9,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator, Sequence
 
-from ..core.errors import OutcomeUnknown, Refused
+from ..core.errors import NotFound, OutcomeUnknown, Refused
 from ..core.model.appointments import Outcome, sentence
 from . import diagnostics, views
 from .command import Desk
@@ -29,6 +29,10 @@ def asked(desk: Desk, key: uuid.UUID) -> Iterator[None]:
             _show(desk, "unknown", None, key, [], [], "")
         unknown.hint = f"Give the same command again with --key {key}; it never books twice."
         unknown.details["request_key"] = str(key)
+        raise
+    except NotFound as problem:
+        if problem.code == "slot-unknown" and not problem.hint:
+            problem.hint = "bookcli slots shows what there is for a test."
         raise
     except KeyboardInterrupt:
         diagnostics.say(f"To learn what became of it, give the same command again with --key {key}.")

@@ -227,5 +227,5 @@ def _closure(closure: Any, zone: str) -> dict[str, Any]:
 
 
 def _tell_affected(desk: Desk, rows: list[dict[str, Any]], sentence: str, extra: dict[str, Any]) -> None:
-    desk.output.show(views.HISTORY, [views.appointment(row) for row in rows], extra=extra)
+    desk.output.show(views.AFFECTED, [views.appointment(row) for row in rows], extra=extra)
     desk.talk.note(sentence)

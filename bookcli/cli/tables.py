@@ -14,14 +14,18 @@ from .output import Record, View, shown
 
 _STYLES = {"free": "green", "busy": "yellow", "cancelled": "dim", "noshow": "dim", "failed": "bold", "closed": "dim"}
 
+_UNBROKEN = {"Day", "Time", "Reference"}
+
 
 def text(view: View, records: Sequence[Record], *, people: bool, color: str) -> str:
-    """The records as an aligned table; as wide as the terminal for people, as wide as needed elsewhere."""
+    """The records as an aligned table without empty columns; as wide as the terminal for people, as wide as needed elsewhere."""
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for heading, _ in view.columns:
-        table.add_column(Text(heading), overflow="fold")
-    for record in records:
-        table.add_row(*(_cell(shown(show(record))) for _, show in view.columns))
+    columns = [(heading, [shown(show(record)) for record in records]) for heading, show in view.columns]
+    filled = [(heading, cells) for heading, cells in columns if any(cells)]
+    for heading, _ in filled:
+        table.add_column(Text(heading), overflow="fold", no_wrap=heading in _UNBROKEN)
+    for row in zip(*(cells for _, cells in filled), strict=True):
+        table.add_row(*(_cell(words) for words in row))
     buffer = io.StringIO()
     console = Console(
         file=buffer,

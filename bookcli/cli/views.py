@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ..core.clock import to_local
+from ..core.clock import now, to_local
 from ..core.model.appointments import Verdict
 from ..core.model.slots import Slot
 from .output import Record, View
@@ -121,6 +121,11 @@ def booked(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
+def _near_day(record: Record) -> str:
+    """The day without this year, which everybody knows."""
+    return day(record).removesuffix(f" {now().year}")
+
+
 def _left(record: Record) -> str:
     return f"{record['remaining']} of {record['capacity']}"
 
@@ -135,7 +140,7 @@ SLOTS = View(
     _SLOT_FIELDS,
     (
         ("Slot", _field("slot")),
-        ("Day", day),
+        ("Day", _near_day),
         ("Time", hours),
         ("Zone", lambda record: elsewhere(record).strip(" ()").removesuffix(" time")),
         ("Site", _field("site")),
@@ -154,4 +159,5 @@ _TODAY = (
     ("Name", _field("patient_name")),
 )
 APPOINTMENTS = View("appointments", "reference", _APPOINTMENT_FIELDS, _TODAY)
-HISTORY = View("appointments", "reference", _APPOINTMENT_FIELDS, (("Day", day), *_TODAY))
+HISTORY = View("appointments", "reference", _APPOINTMENT_FIELDS, (("Day", _near_day), *_TODAY[:5]))
+AFFECTED = View("appointments", "reference", _APPOINTMENT_FIELDS, (("Day", _near_day), *_TODAY[:4], *_TODAY[5:]))

@@ -10,7 +10,6 @@ import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from .. import clock
 from ..adapters import embedded
@@ -99,23 +98,21 @@ def _settings(context: Context) -> Iterator[Finding]:
 
 
 def _files(context: Context) -> Iterator[Finding]:
-    for name, directory in (("data directory", context.paths.data), ("state directory", context.paths.state)):
-        if directory.is_dir():
-            yield _private(name, directory)
-    if context.paths.log_file.is_file():
-        yield _private("log file", context.paths.log_file)
+    paths = context.paths
+    # Others may pass through the data directory, because root's servers run as another user; nobody may write in it.
+    secrets = (("database files", paths.postgres), ("queue files", paths.valkey), ("log directory", paths.state))
+    for name, path, forbidden in (
+        ("data directory", paths.data, 0o022),
+        *((name, path, 0o077) for name, path in (*secrets, ("log file", paths.log_file))),
+    ):
+        if path.exists():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            shut = "go-w" if forbidden == 0o022 else "go-rwx"
+            yield Finding(name, not mode & forbidden, f"{path} has mode {mode:04o}", f"chmod {shut} '{path}'")
     if context.embedded:
-        parent = next(path for path in (context.paths.data, *context.paths.data.parents) if path.is_dir())
+        parent = next(path for path in (paths.data, *paths.data.parents) if path.is_dir())
         free = shutil.disk_usage(parent).free
-        found = f"{free // 2**20} MiB free in {parent}"
-        yield Finding("disk", free >= LEAST_FREE_BYTES, found, "Make room on that disk.")
-
-
-def _private(name: str, path: Path) -> Finding:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    # Others may pass through a data directory: root's servers run as another user. They must not look or write.
-    open_to = mode & (0o066 if path.is_dir() else 0o077)
-    return Finding(name, not open_to, f"{path} has mode {mode:04o}", f"chmod go-rw {path}")
+        yield Finding("disk", free >= LEAST_FREE_BYTES, f"{free // 2**20} MiB free in {parent}", "Make room there.")
 
 
 def _servers(context: Context) -> Iterator[Finding]:
