@@ -69,7 +69,8 @@ class Desk(RuleBasedStateMachine):
         self.clinic = clinic
         self.context = clinic.context
         self.connection = clinic.context.connection()
-        self.connection.execute("TRUNCATE occupancy, notification, request, appointment, visit, closure CASCADE")
+        for table in ("occupancy", "notification", "request", "appointment", "visit", "closure"):
+            self.connection.execute(f"DELETE FROM {table}".encode())
         self.connection.execute(
             "UPDATE slot SET booked = 0, status = 'free', capacity = CASE code WHEN 'lab' THEN 2 ELSE 1 END"
             " FROM resource WHERE resource.resource_id = slot.resource_id"
