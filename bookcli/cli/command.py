@@ -7,7 +7,6 @@ here and arrive as the desk.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import importlib.util
 import inspect
@@ -180,8 +179,3 @@ def new_app(help: str = "") -> typer.Typer:
         no_args_is_help=True,
         context_settings=SETTINGS,
     )
-
-
-def pause_collector() -> None:
-    """Short commands end before garbage matters."""
-    gc.disable()

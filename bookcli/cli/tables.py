@@ -18,7 +18,7 @@ _UNBROKEN = {"Day", "Time", "Reference"}
 
 
 def text(view: View, records: Sequence[Record], *, people: bool, color: str) -> str:
-    """The records as an aligned table without empty columns; as wide as the terminal for people, as wide as needed elsewhere."""
+    """An aligned table without empty columns: as wide as the terminal for people, as needed elsewhere."""
     table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     columns = [(heading, [shown(show(record)) for record in records]) for heading, show in view.columns]
     filled = [(heading, cells) for heading, cells in columns if any(cells)]
