@@ -110,7 +110,7 @@ def _names() -> list[str]:
 
 
 def _read_file(config_file: Path) -> dict[str, str]:
-    import tomllib  # 16 ms, and most desks have no file
+    import tomllib  # noqa: PLC0415 - 16 ms, and most desks have no file
 
     try:
         content = tomllib.loads(config_file.read_text(encoding="utf-8"))

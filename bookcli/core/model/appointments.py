@@ -116,7 +116,9 @@ _SENTENCES = {
     "patient-overlap": "The patient already has an appointment at that time ({other}).",
     "too-soon": "That test must be booked at least {lead_minutes} minutes ahead.",
     "too-far-ahead": "That test can be booked at most {window_days} days ahead.",
-    "too-close-to-last": "The patient has this test too close to it ({other}): {min_interval_days} days must lie between.",
+    "too-close-to-last": (
+        "The patient has this test too close to it ({other}): {min_interval_days} days must lie between."
+    ),
     "not-offered": "That resource does not do this test.",
     "not-enough-room": "The test takes {duration_minutes} minutes, and the slots that follow do not allow it.",
     "key-reused": "That request key was already used for another request.",
