@@ -636,7 +636,7 @@ BEGIN
       FROM open o
      CROSS JOIN LATERAL unnest((o.i).slots) u (slot_id)
       JOIN slot s ON s.slot_id = u.slot_id
-      LEFT JOIN appointment moved ON moved.appointment_id = (o.i).moves
+      LEFT JOIN LATERAL (SELECT * FROM appointment a WHERE a.appointment_id = (o.i).moves LIMIT 1) moved ON true
   ), room AS (
     SELECT ((array_agg(i))[1]).*, min(turn) AS turn, (array_agg(near_by))[1] AS near_by, min(moved_status) AS moved_status,
            min(coalesce(room, capacity - booked)) AS room, bool_or(wanted.status <> 'free') AS closed,
@@ -654,7 +654,7 @@ BEGIN
            together AND in_order AND EXISTS (SELECT FROM open e WHERE e.ord < i.ord
                                                                   AND upper(e.during) > lower(i.during)) AS disordered
       FROM room i
-      LEFT JOIN request q ON q.request_key = i.request_key
+      LEFT JOIN LATERAL (SELECT * FROM request r WHERE r.request_key = i.request_key LIMIT 1) q ON true
       LEFT JOIN LATERAL (
         SELECT a.appointment_id, a.during FROM appointment a
          WHERE is_active(i.status) AND a.active AND a.patient_id = i.patient_id AND a.during && i.during
@@ -762,7 +762,7 @@ BEGIN
   ), told AS (
     INSERT INTO notification (appointment_id, kind)
     SELECT w.appointment_id, CASE WHEN w.moves IS NULL THEN 'confirmation' ELSE 'change' END
-      FROM won w LEFT JOIN appointment m ON m.appointment_id = w.moves
+      FROM won w LEFT JOIN LATERAL (SELECT a.status FROM appointment a WHERE a.appointment_id = w.moves LIMIT 1) m ON true
      WHERE NOT w.history AND w.hold_seconds IS NULL AND coalesce(m.status, w.status) = 'booked'
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
@@ -828,8 +828,10 @@ COMMENT ON TYPE verdict IS 'What became of one request, with all a desk shows; `
 CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false)
 RETURNS SETOF verdict
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp
--- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables.
-SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off SET enable_seqscan = off
+-- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables,
+-- and a plan made while the tables are empty must still be right when they are not.
+SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_material = off
 AS $$
 #variable_conflict use_column
 DECLARE
