@@ -466,8 +466,9 @@ BEGIN
            (doc ->> 'hold_seconds')::integer AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
            coalesce(doc ->> 'status', 'booked')::appointment_status AS status, coalesce(doc ->> 'note', '') AS note,
            doc ? 'moves' AS is_move, moved.appointment_id AS moves, moved.status AS moved_status,
-           coalesce(p.merged_into, p.patient_id, moved.patient_id) AS patient_id,
-           coalesce(t.test_id, moved.test_id) AS test_id, site.site_id,
+           moved.held_until <= now() AS moved_expired,
+           coalesce(moved.patient_id, p.merged_into, p.patient_id) AS patient_id,
+           coalesce(moved.test_id, t.test_id) AS test_id, site.site_id,
            coalesce((doc ->> 'again')::boolean, false) AS again
       FROM jsonb_array_elements(requests) WITH ORDINALITY AS d (doc, ord)
       LEFT JOIN appointment moved ON moved.appointment_id = appointment_id_of(doc ->> 'moves')
@@ -503,6 +504,7 @@ BEGIN
                 WHEN copy > 1 THEN 'again'
                 WHEN is_move AND moves IS NULL THEN 'reference-unknown'
                 WHEN is_move AND moved_status NOT IN ('booked', 'pending') THEN 'wrong-status'
+                WHEN is_move AND moved_expired THEN 'hold-expired'
                 WHEN patient_id IS NULL THEN 'patient-unknown'
                 WHEN test_id IS NULL THEN 'test-unknown'
                 WHEN chosen AND site_id IS NULL THEN 'site-unknown'
@@ -669,6 +671,7 @@ BEGIN
            CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
                 WHEN stored IS NOT NULL AND NOT (again AND stored_appointment IS NULL) THEN stored
                 WHEN turn > 1 AND NOT together THEN 'again'
+                WHEN (SELECT p.merged_into FROM patient p WHERE p.patient_id = f.patient_id LIMIT 1) IS NOT NULL THEN 'again'
                 WHEN moves IS NOT NULL AND moved_status NOT IN ('booked', 'pending') THEN 'wrong-status'
                 WHEN chosen AND needs_place AND (closed OR room <= 0 OR clash IS NOT NULL) THEN 'again'
                 WHEN closed THEN 'slot-closed'
@@ -1010,6 +1013,10 @@ CREATE FUNCTION publish(slots jsonb) RETURNS TABLE (published integer, present i
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+  -- Closing takes the site's row too, so that neither overlooks what the other is about to write.
+  PERFORM FROM site WHERE site_id IN (
+      SELECT r.site_id FROM jsonb_to_recordset(slots) AS w (resource_id integer) JOIN resource r USING (resource_id))
+    ORDER BY site_id FOR SHARE;
   RETURN QUERY
   WITH wanted AS (
     SELECT r.site_id, r.resource_id, w.starts_at, w.ends_at, w.local_start, w.capacity,
@@ -1088,6 +1095,7 @@ LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 DECLARE
   made integer;
 BEGIN
+  PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   INSERT INTO closure (site_id, resource_id, during, reason) VALUES (wanted_site, wanted_resource, period, why)
   RETURNING closure_id INTO made;
   INSERT INTO audit (action, after)
@@ -1106,6 +1114,7 @@ BEGIN
   IF old.closure_id IS NULL THEN
     RETURN NULL;
   END IF;
+  PERFORM FROM site WHERE site_id = old.site_id FOR NO KEY UPDATE;
   INSERT INTO audit (action, before) VALUES ('reopen', jsonb_build_object('closure', which));
   RETURN set_open(old.site_id, old.resource_id, old.during, true);
 END $$;

@@ -97,6 +97,8 @@ class Desk(RuleBasedStateMachine):
         taken = _taken(test, start)
         if moved is not None and not moved.active:
             return "wrong-status"
+        if moved is not None and moved.expired:
+            return "hold-expired"
         if self.closed(taken):
             return "slot-closed"
         for hold in self.appointments:

@@ -175,7 +175,8 @@ def _outcome(
 ) -> Outcome:
     lost = [(r, v) for r, v in zip(requests, verdicts, strict=True) if v.verdict not in WON]
     if not lost:
-        kind = "held" if all(v.verdict == "held" for v in verdicts) else "booked"
+        # A hold that was moved is a hold still.
+        kind = "held" if all(v.verdict == "held" or v.status == "pending" for v in verdicts) else "booked"
         return Outcome(kind, None, requests[0].key, tuple(verdicts))
     request, why = next(((r, v) for r, v in lost if v.verdict != "visit-refused"), lost[0])
     if why.verdict in UNKNOWN_THINGS:

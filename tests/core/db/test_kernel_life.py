@@ -201,8 +201,24 @@ def test_what_was_cancelled_cannot_be_moved_or_confirmed(clinic: Clinic) -> None
 
 def test_a_held_appointment_that_moves_stays_a_hold(clinic: Clinic) -> None:
     told = _hold(clinic, 1, clinic.slot("mri"))
-    assert _move(clinic, told.reference, clinic.slot("mri", 2)).verdicts[0].status == "pending"
+    moved = _move(clinic, told.reference, clinic.slot("mri", 2))
+    assert (moved.outcome, moved.verdicts[0].status) == ("held", "pending")
     assert clinic.rows("SELECT kind FROM notification") == []
+    assert clinic.sound()
+
+
+def test_an_expired_hold_cannot_be_moved(clinic: Clinic) -> None:
+    told = _hold(clinic, 1, clinic.slot("mri"))
+    _expire(clinic)
+    assert _move(clinic, told.reference, clinic.slot("mri", 2)).reason == "hold-expired"
+    assert clinic.sound()
+
+
+def test_a_move_keeps_patient_and_test_whatever_the_request_says(clinic: Clinic) -> None:
+    told = _booked(clinic, 1, "mri", clinic.slot("mri"))
+    request = clinic.request(2, "mri-contrast", clinic.slot("mri", 2), moves=told.reference)
+    moved = appointments.book(clinic.context, request).verdicts[0]
+    assert (moved.patient, moved.test, moved.slots) == ("P1", "mri", [clinic.slot("mri", 2)])
     assert clinic.sound()
 
 
