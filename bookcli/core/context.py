@@ -16,8 +16,6 @@ from .adapters import local_sockets
 from .errors import Unavailable
 
 if TYPE_CHECKING:
-    import sqlalchemy
-
     from .db.engine import Connection
 
 
@@ -43,7 +41,6 @@ class Context:
         self.paths = paths or config.paths(environ)
         self.announce = announce
         self._connection: Connection | None = None
-        self._engine: sqlalchemy.Engine | None = None
 
     @property
     def embedded(self) -> bool:
@@ -64,15 +61,6 @@ class Context:
     def fresh_connection(self) -> Connection:
         """A connection of the caller's own, to be closed by it."""
         return self._open()
-
-    def engine(self) -> sqlalchemy.Engine:
-        """The SQLAlchemy engine for reads; the database is up when this returns."""
-        if self._engine is None:
-            from .db import engine  # noqa: PLC0415 - psycopg is 160 ms
-
-            self.connection()
-            self._engine = engine.sqlalchemy_engine(self.dsn)
-        return self._engine
 
     def _open(self) -> Connection:
         from .db import engine  # noqa: PLC0415 - psycopg is 160 ms
@@ -101,9 +89,6 @@ class Context:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        if self._engine is not None:
-            self._engine.dispose()
-            self._engine = None
 
     def __enter__(self) -> Context:
         return self

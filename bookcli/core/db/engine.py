@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 
 from ... import __version__
 from ..errors import BookcliError, InvalidInput, NotAllowed, OutcomeUnknown, Refused, Unavailable
 from .watchdog import watched
-
-if TYPE_CHECKING:
-    import sqlalchemy
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
@@ -144,17 +141,4 @@ def _away(problem: psycopg.Error, when: str) -> Unavailable:
         hint="Nothing was changed. Try again, or see: bookcli status",
         code="database-away",
         details={"sqlstate": problem.sqlstate, "when": when},
-    )
-
-
-def sqlalchemy_engine(dsn: str) -> sqlalchemy.Engine:
-    """The engine for reads that are SQLAlchemy queries: no pool of its own, autocommit, parameters hidden."""
-    import sqlalchemy  # noqa: PLC0415 - 240 ms that a hot command must not pay
-
-    return sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: connect(dsn),
-        poolclass=sqlalchemy.NullPool,
-        isolation_level="AUTOCOMMIT",
-        hide_parameters=True,
     )
