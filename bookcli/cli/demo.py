@@ -42,4 +42,5 @@ def demo(desk: Desk) -> None:
     if desk.output.for_people:
         desk.talk.note(f"The day at {made.site}:")
         desk.output.show(views.APPOINTMENTS, [views.appointment(row) for row in day])
-    desk.talk.note(_NEXT.format(site=made.site, day=made.day, reference=made.visit[0]))
+    for line in _NEXT.format(site=made.site, day=made.day, reference=made.visit[0]).split("\n"):
+        desk.talk.note(line)
