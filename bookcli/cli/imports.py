@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 Noun = Literal["sites", "tests", "resources", "schedules", "patients", "appointments"]
 Kind = Literal["csv", "jsonl", "xlsx"]
 _VERDICTS = View("verdicts", "verdict", ("verdict", "rows", "applied"))
-_ONLY_APPOINTMENTS = {"--create-patients", "--history", "--retry-refused", "--source"}
 
 
 def register(app: typer.Typer) -> None:
@@ -89,33 +88,23 @@ def import_(
     """
     from ..core.services import import_plan, imports  # noqa: PLC0415 - the driver is loaded when the words are understood
 
-    _check(
-        noun,
-        {
-            "--create-patients": create_patients,
-            "--history": history,
-            "--retry-refused": retry_refused,
-            "--source": source,
-        },
-    )
-    job = imports.Job(
-        noun,
-        file,
-        Path(report) if report else imports.default_report(file),
-        imports.mapping_of(noun, mapping, map_ or (), set_ or ()),
-        imports.FileFormat(kind, encoding, delimiter, sheet),
-        import_plan.Options(source or "import", create_patients, history, retry_refused),
-        dry_run,
-    )
-    raise typer.Exit(_run(desk, job))
+    _check(noun, create_patients or history or retry_refused or bool(source))
+    columns = imports.mapping_of(noun, mapping, map_ or (), set_ or ())
+    shape = imports.FileFormat(kind, encoding, delimiter, sheet)
+    options = import_plan.Options(source or "import", create_patients, history, retry_refused)
+    target = Path(report) if report else imports.default_report(file)
+    raise typer.Exit(_run(desk, imports.Job(noun, file, target, columns, shape, options, dry_run)))
 
 
-def _check(noun: str, options: dict[str, Any]) -> None:
+def _check(noun: str, for_appointments: bool) -> None:
     from ..core.errors import InvalidInput  # noqa: PLC0415 - only where it is raised
 
-    given = [name for name, value in options.items() if value]
-    if given and noun != "appointments":
-        raise InvalidInput(f"{given[0]} is for appointments only.", hint="bookcli import -h", code="usage")
+    if for_appointments and noun != "appointments":
+        raise InvalidInput(
+            "--create-patients, --history, --retry-refused and --source are for appointments only.",
+            hint="bookcli import -h",
+            code="usage",
+        )
 
 
 def _run(desk: Desk, job: Job) -> int:
@@ -123,10 +112,10 @@ def _run(desk: Desk, job: Job) -> int:
     from ..core.services import imports  # noqa: PLC0415 - likewise
 
     tally = Tally()
-    progress = Progress(desk.talk, imports.about_how_many(job.path))
+    progress = Progress(desk.talk)
     try:
         with progress:
-            imports.run(desk.context, job, tally, lambda _: progress.reached(tally.rows))
+            imports.run(desk.context, job, tally, lambda _: progress.reached(tally.rows, tally.expected))
     except BaseException:
         if tally.rows:
             desk.talk.note(f"Until then, {_counts(tally)}.")

@@ -16,11 +16,11 @@ _SECONDS_BEFORE_BAR = 0.5
 
 
 class Progress:
-    """Call `reached` as often as you like; `total` is None when nobody knows how many there are."""
+    """Call `reached` as often as you like."""
 
-    def __init__(self, talk: Talk, total: int | None) -> None:
+    def __init__(self, talk: Talk) -> None:
         self._talk = talk
-        self._total = total
+        self._total: int | None = None
         self._begun = self._said = time.monotonic()
         self._bar: Bar | None = None
         self._shows_bar = sys.stderr is not None and sys.stderr.isatty()
@@ -32,8 +32,9 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def reached(self, rows: int) -> None:
-        """Shows that so many rows are done."""
+    def reached(self, rows: int, total: int | None) -> None:
+        """Shows that so many rows are done, of `total` if anybody knows."""
+        self._total = total
         if self._talk.quiet:
             return
         now = time.monotonic()

@@ -75,7 +75,7 @@ def test_refused_rows_end_with_6_and_stdin_is_read(clinic: Clinic, tmp_path: Pat
         (["appointments", "f.csv", "--mapping", "nothing.toml"], 4, "There is no file nothing.toml."),
         (["appointments", "f.csv", "--map", "patent=name"], 2, "There is no field patent."),
         (["appointments", "f.csv", "--set", "patient"], 2, "A constant must be a field and its value."),
-        (["sites", "f.csv", "--history"], 2, "--history is for appointments only."),
+        (["sites", "f.csv", "--history"], 2, "are for appointments only."),
         (["sites", "f.csv", "--report", "nowhere/r.csv"], 2, "cannot be written"),
         (["cities", "f.csv"], 2, "cities"),
     ],

@@ -72,16 +72,15 @@ class RowVerdict:
 
 @dataclass
 class Tally:
-    """How far an import is: rows with a verdict, the line of the last one, and how many have each verdict."""
+    """How far an import is: rows with a verdict, how many have each, and about how many there are if that is known."""
 
     rows: int = 0
-    line: int = 0
+    expected: int | None = None
     verdicts: Counter[str] = field(default_factory=Counter)
 
     def count(self, verdict: RowVerdict) -> None:
         """Adds one row."""
         self.rows += 1
-        self.line = verdict.line
         self.verdicts[verdict.verdict] += 1
 
     @property

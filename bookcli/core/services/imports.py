@@ -21,6 +21,7 @@ from ..formats.mapping import Mapping as FieldMapping
 from ..formats.report_file import ReportFile
 from ..formats.rows import Row
 from ..formats.table_rows import read_rows
+from ..formats.whole_file import count_lines
 from ..model.imports import FIELDS, NOUNS, REPORT_COLUMNS, REQUIRED, RowVerdict, Tally, unreadable
 from ..model.text import nearest
 from .import_lanes import Decided, Lane, refusal
@@ -69,10 +70,11 @@ def run(context: Context, job: Job, tally: Tally, on_progress: Progress = lambda
 
     `dry_run` tries every window of 2,000 rows in transactions that are rolled back: rows of a batch see each other,
     rows of different batches do not. Raises InvalidInput and NotFound about the file, its columns or the report before
-    anything is imported, or about a line that is not in the encoding; Unavailable, OutcomeUnknown and KeyboardInterrupt
-    in the middle. After each of those the same job may be run again: what was imported stays and is not repeated.
+    anything is imported (of stdin, only its beginning); Unavailable, OutcomeUnknown and KeyboardInterrupt in the
+    middle. After each of those the same job may be run again: what was imported stays and is not repeated.
     """
     rows = _opened(job)
+    tally.expected = count_lines(job.path, job.format.encoding)
     with ReportFile(job.report) as report, closing(_importer(context, job)) as importer:
         try:
             for verdicts, window in _decided(rows, importer):
@@ -82,8 +84,10 @@ def run(context: Context, job: Job, tally: Tally, on_progress: Progress = lambda
                     report.row(verdict, row.values)
                     tally.count(verdict)
                 on_progress(tally)
-        except (Unavailable, OutcomeUnknown) as problem:
+        except (Unavailable, OutcomeUnknown, InvalidInput) as problem:
             raise _stopped(problem, tally) from None
+        if not tally.rows:
+            report.header(())
         report.finish()
 
 
@@ -100,9 +104,10 @@ def _decided(rows: Iterator[Row], importer: _Importer) -> Iterator[tuple[list[Ro
 
 
 def _stopped(problem: BookcliError, tally: Tally) -> BookcliError:
+    again = "Run the same command again: rows that are imported are not repeated."
     return type(problem)(
         f"The import stopped after {tally.rows:,} rows. {problem.message}",
-        hint="Run the same command again: rows that are imported are not repeated.",
+        hint=problem.hint if isinstance(problem, InvalidInput) else again,
         code=problem.code,
         details={**problem.details, "rows": tally.rows},
     )
@@ -141,15 +146,6 @@ def _pairs(constants: Sequence[str]) -> list[tuple[str, str, str]]:
 def default_report(path: str) -> Path:
     """Where the report goes when nobody says: in the working directory, named after the file."""
     return Path("import-report.csv" if path == "-" else f"{Path(path).stem}.report.csv")
-
-
-def about_how_many(path: str) -> int | None:
-    """Roughly how many rows a file of text has, for the time left; None when that cannot be told quickly."""
-    source = Path(path)
-    if path == "-" or source.suffix.lower() in {".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"} or not source.is_file():
-        return None
-    with source.open("rb") as stream:
-        return max(sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b"")) - 1, 1)
 
 
 def _opened(job: Job) -> Iterator[Row]:

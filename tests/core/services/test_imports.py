@@ -254,12 +254,21 @@ def test_a_directory_a_missing_file_and_a_report_that_cannot_be_written_are_name
 def test_a_file_that_may_not_be_read_is_named(desk: Desk) -> None:
     path = desk.write(by_day(desk.clinic))
     path.chmod(0)
-    if os.geteuid() == 0:
-        path.unlink()  # root reads everything; the kernel refuses it only what is not there
-        path.mkdir()
-    with pytest.raises(InvalidInput) as refusal:
-        desk.run(path)
+    nobody = 65534
+    os.seteuid(nobody if os.geteuid() == 0 else os.geteuid())  # root may read everything
+    try:
+        with pytest.raises(InvalidInput, match="may not read") as refusal:
+            desk.run(path)
+    finally:
+        os.seteuid(os.getuid())
     assert refusal.value.code == "file-unreadable"
+
+
+def test_a_line_far_down_that_cannot_be_read_refuses_the_file_before_its_first_row(desk: Desk) -> None:
+    rows = by_day(desk.clinic).encode() + b"\n" * 5000 + b"P4,blood,north,M\xfcller\n"
+    with pytest.raises(InvalidInput, match=r"Line 500\d is not UTF-8"):
+        desk.run(rows)
+    assert desk.counts()["appointment"] == 0
 
 
 def test_the_report_is_private_and_its_formulas_do_not_run(desk: Desk) -> None:
