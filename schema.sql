@@ -391,13 +391,16 @@ LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
   result run;
+  lapsed integer[];
 BEGIN
+  SELECT array_agg(u.slot_id) INTO lapsed FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id)
+   WHERE h.status = 'pending' AND h.held_until <= now();
   SELECT array_agg(r.slot_id ORDER BY r.slot_id),
          CASE WHEN sum(r.ends_at - r.starts_at) FILTER (WHERE r.in_test)
                    = max(r.ends_at) FILTER (WHERE r.in_test) - r.begins
                AND max(r.ends_at) FILTER (WHERE r.in_test) >= r.done
               THEN tstzrange(r.begins, max(r.ends_at) FILTER (WHERE r.in_test)) END,
-         min(r.capacity - r.booked), bool_or(r.status <> 'free')
+         min(r.capacity - r.booked + coalesce(cardinality(array_positions(lapsed, r.slot_id)), 0)), bool_or(r.status <> 'free')
     INTO result.slots, result.during, result.room, result.closed
     FROM (SELECT n.*, w.begins, w.done, n.starts_at >= w.begins AND n.starts_at < w.done AS in_test
             FROM (SELECT s.resource_id, s.starts_at AS begins,
@@ -415,7 +418,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION run_of IS
   'The slots a test takes when it starts at a slot: enough consecutive ones to cover its duration, and those of the '
-  'same resource that lie in its buffers (outside opening hours a buffer needs no slot).';
+  'same resource that lie in its buffers (outside opening hours a buffer needs no slot). Expired holds count as free.';
 
 CREATE FUNCTION pick(
   wanted_site integer, wanted_test integer, wanted_day date, wanted_start timestamptz,
@@ -424,14 +427,17 @@ LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 DECLARE
   taken tstzmultirange;
+  lapsed integer[];
 BEGIN
+  SELECT array_agg(u.slot_id) INTO lapsed FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id)
+   WHERE h.status = 'pending' AND h.held_until <= now();
   SELECT range_agg(a.during) INTO taken FROM appointment a
-   WHERE a.active AND a.patient_id = for_patient
+   WHERE a.active AND a.patient_id = for_patient AND (a.held_until <= now()) IS NOT TRUE
      AND a.during && tstzrange(wanted_day - interval '2 days', wanted_day + interval '3 days');
   RETURN (
     SELECT c.slot_id
       FROM (SELECT s.slot_id, s.starts_at,
-                   sum(s.capacity - s.booked) OVER (ORDER BY s.starts_at, s.slot_id) AS places
+                   sum(greatest(s.capacity - s.booked, (s.slot_id = ANY (lapsed))::integer)) OVER (ORDER BY s.starts_at, s.slot_id) AS places
               FROM test t
               JOIN resource_test o ON o.test_id = t.test_id
               JOIN resource m ON m.resource_id = o.resource_id AND m.site_id = wanted_site AND m.active
@@ -440,7 +446,7 @@ BEGIN
              CROSS JOIN LATERAL (SELECT CASE WHEN s.starts_at + make_interval(mins => t.duration_minutes) > s.ends_at
                                            OR t.buffer_before_minutes + t.buffer_after_minutes > 0
                                          THEN run_of(s.slot_id, t.test_id) END AS run OFFSET 0) n
-             WHERE t.test_id = wanted_test AND s.status = 'free' AND s.booked < s.capacity
+             WHERE t.test_id = wanted_test AND s.status = 'free' AND (s.booked < s.capacity OR s.slot_id = ANY (lapsed))
                AND (n.run IS NULL OR ((n.run).during IS NOT NULL AND (n.run).room > 0 AND NOT (n.run).closed))
                AND (wanted_start IS NULL OR s.starts_at = wanted_start)
                AND (for_history OR s.starts_at >= now() + make_interval(mins => t.lead_minutes))
@@ -1413,10 +1419,10 @@ BEGIN
      WHERE h.status = 'pending' AND h.held_until <= now() GROUP BY 1
   )
   SELECT s.slot_id, p.code::text, p.zone::text, t.code::text, m.code::text, s.starts_at, coalesce(upper(n.during), s.ends_at), s.capacity,
-         greatest(coalesce(n.room, s.capacity - s.booked) + coalesce(e.places, 0), 0), 
+         greatest(coalesce(n.room, s.capacity - s.booked + coalesce(e.places, 0)), 0),
          CASE WHEN s.status <> 'free' OR n.closed THEN 'busy-unavailable'
               WHEN n.slots IS NOT NULL AND n.during IS NULL THEN 'busy-unavailable'
-              WHEN coalesce(n.room, s.capacity - s.booked) + coalesce(e.places, 0) <= 0 THEN 'busy' ELSE 'free' END, s.version
+              WHEN coalesce(n.room, s.capacity - s.booked + coalesce(e.places, 0)) <= 0 THEN 'busy' ELSE 'free' END, s.version
     FROM test t
     JOIN resource_test o ON o.test_id = t.test_id
     JOIN resource m ON m.resource_id = o.resource_id AND m.active
@@ -1435,7 +1441,7 @@ BEGIN
           s.status = 'free' AND s.booked < s.capacity + coalesce(e.places, 0)
           AND s.starts_at > now() + make_interval(mins => t.lead_minutes)
           AND s.starts_at <= now() + make_interval(days => t.window_days)
-          AND (n.slots IS NULL OR (n.during IS NOT NULL AND NOT n.closed AND n.room + coalesce(e.places, 0) > 0))))
+          AND (n.slots IS NULL OR (n.during IS NOT NULL AND NOT n.closed AND n.room > 0))))
    ORDER BY s.starts_at, p.code, m.code
    LIMIT most;
 END $$;

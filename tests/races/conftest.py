@@ -40,7 +40,8 @@ def publish(record_property: Callable[[str, object], None]) -> Publish:
 
     def say(*, attempts: int, violations: int, **more: Any) -> None:
         bound = f"{3 / attempts:.2g}" if not violations else "-"
-        figures = {"attempts": attempts, "violations": violations, "3/N": bound, **more, "seed": SEED}
+        # An answer that stayed unknown would have been raised, and failed the race.
+        figures = {"attempts": attempts, "violations": violations, "3/N": bound, "ambiguous": 0, **more, "seed": SEED}
         record_property("race", " ".join(f"{name}={figure}" for name, figure in figures.items()))
 
     return say

@@ -88,6 +88,30 @@ def test_the_place_of_an_expired_hold_is_free_for_the_next_who_asks(clinic: Clin
     assert clinic.sound()
 
 
+def test_what_is_found_counts_every_expired_hold_that_a_long_test_would_meet(clinic: Clinic) -> None:
+    for n, patient in ((1, 1), (5, 2)):
+        _hold(clinic, patient, clinic.slot("mri", 1, n))
+    _expire(clinic)
+    _booked(clinic, 3, "mri", clinic.slot("mri", 1, 6))
+    search = slots.Search("mri-contrast", (clinic.day(1), clinic.day(1)))
+    found = {slot.slot_id for slot in slots.find(clinic.context, search)}
+    assert found == {clinic.slot("mri", 1, n) for n in (0, 1, 2, 3, *range(7, 15))}
+    assert _booked(clinic, 4, "mri-contrast", clinic.slot("mri", 1, 0)).remaining == 0
+    assert clinic.sound()
+
+
+def test_a_day_whose_only_place_is_an_expired_hold_is_not_full(clinic: Clinic) -> None:
+    slot = clinic.slot("mri", 1, 7)
+    clinic.context.connection().execute("UPDATE slot SET status = 'busy-unavailable' WHERE slot_id <> %s", (slot,))
+    _hold(clinic, 1, slot)
+    _expire(clinic)
+    place = Place(site="north", day=clinic.day(1))
+    for patient, answer in ((1, None), (2, "slot-full")):
+        request = clinic.request(patient, "mri", place=place)
+        assert appointments.book(clinic.context, request).reason == answer
+    assert clinic.sound()
+
+
 def test_a_patients_own_expired_hold_is_no_overlap(clinic: Clinic) -> None:
     _hold(clinic, 1, clinic.slot("mri"))
     _expire(clinic)
