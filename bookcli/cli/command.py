@@ -18,12 +18,12 @@ import typer.main
 
 from ..core.context import Context
 from ..core.errors import InvalidInput
+from ..core.model.text import visible
 from . import diagnostics
 from .output import Output, write_lines
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 MOST_CHARACTERS = 4096
-_PLAIN = str.maketrans(dict.fromkeys(range(32), "!") | {127: "!", 9: "\t", 10: "\n"})
 
 Format = Literal["table", "json", "ndjson", "csv", "tsv", "ids"]
 Color = Literal["auto", "always", "never"]
@@ -123,7 +123,8 @@ def check(words: Sequence[str]) -> None:
             raise InvalidInput("An argument is too long.", hint=f"At most {MOST_CHARACTERS} characters.")
         if "\x00" in word or word != word.encode("utf-8", "ignore").decode():
             raise InvalidInput("An argument is not valid Unicode text.", hint="Check how it was typed or pasted.")
-        if word.translate(_PLAIN) != word:
+        line = word.replace("\n", " ").replace("\t", " ")
+        if visible(line) != line:
             raise InvalidInput("An argument contains a control character.", hint="Type it again by hand.")
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..core.errors import NotFound, OutcomeUnknown, Refused
 from ..core.model.appointments import Outcome, sentence
 from . import diagnostics, views
 from .command import Desk
-from .output import Record
 
-Records = Sequence[Record]
+if TYPE_CHECKING:
+    from .output import Record
+
+    Records = Sequence[Record]
 
 
 @contextlib.contextmanager
@@ -40,7 +43,7 @@ def asked(desk: Desk, key: uuid.UUID) -> Iterator[None]:
 
 
 def tell(desk: Desk, outcome: Outcome, another: str, done: str = "") -> None:
-    """Prints the outcome; `another` is the command for an alternative, with `{slot}` in it.
+    """Prints the outcome; `another` is the command for an alternative, with `{slot}`, and perhaps `{test}`, in it.
 
     Raises Refused, with the alternatives as its hint, when nothing was booked.
     """
@@ -70,11 +73,12 @@ def _show(
 
 
 def _refusal(outcome: Outcome, free: Sequence[Record], another: str) -> Refused:
-    lines = [f"  {views.when(slot)}, {views.place(slot)}: {another.format(slot=slot['slot'])}" for slot in free]
-    hint = "\n".join(["Free nearby:", *lines] if lines else [])
+    # Not str.format: what was typed is in the command, and may hold braces.
+    commands = [another.replace("{slot}", str(slot["slot"])).replace("{test}", slot["test"]) for slot in free]
+    lines = [f"  {views.when(slot)}, {views.place(slot)}: {line}" for slot, line in zip(free, commands, strict=True)]
     return Refused(
         sentence(outcome.reason or "refused", outcome.numbers),
-        hint=hint,
+        hint="\n".join(["Free nearby:", *lines] if lines else []),
         code=outcome.reason or "refused",
         details={**outcome.numbers, "request_key": str(outcome.request_key)},
     )

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from ..core.errors import InvalidInput
 from .command import Desk, run
 from .output import write_lines
 
@@ -81,12 +80,7 @@ def help(desk: Desk, topic: Annotated[list[str] | None, typer.Argument(metavar="
     if (words or [""])[0] in texts:
         write_lines(texts[(words or [""])[0]]().rstrip("\n").split("\n"))
         return
-    try:
-        module = main.module_of(words)
-    except InvalidInput as problem:
-        hint = f"{problem.hint} Topics: {', '.join(TOPICS)}."
-        raise InvalidInput(f"There is no command or topic {words[0][:40]}.", hint=hint, code=problem.code) from None
-    run(module, [*words, "--help"])
+    run(main.module_of(words, TOPICS), [*words, "--help"])
 
 
 def _environment() -> str:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+
+TYPE_CHECKING = False  # as typing's, which would have to be imported
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Booking": {
@@ -128,8 +131,8 @@ def _guarded(words: list[str]) -> int:
         return talk.bug(problem)
 
 
-def module_of(words: Sequence[str]) -> str:
-    """The module of the command that `words` begin with. Raises InvalidInput with the nearest name for any other."""
+def module_of(words: Sequence[str], others: Sequence[str] = ()) -> str:
+    """The module of the command that `words` begin with. Raises InvalidInput with the nearest, `others` too."""
     for commands in COMMANDS.values():
         if words[0] in commands:
             return commands[words[0]][0]
@@ -140,9 +143,10 @@ def module_of(words: Sequence[str]) -> str:
         raise InvalidInput(
             "Options come after the command.", hint="For example: bookcli slots --test mri --json", code="usage"
         )
-    near = nearest(words[0], names())
+    near = nearest(words[0], [*names(), *others])
     hint = f"Did you mean {' or '.join(near)}?" if near else "bookcli --help lists the commands."
-    raise InvalidInput(f"There is no command {words[0][:40]}.", hint=hint, code="command-unknown")
+    kind = "command or topic" if others else "command"
+    raise InvalidInput(f"There is no {kind} {words[0][:40]}.", hint=hint, code="command-unknown")
 
 
 def names() -> list[str]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # as typing's, which would have to be imported
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
-Record = Mapping[str, "Any"]
-FORMATS = ("table", "json", "ndjson", "csv", "tsv", "ids")
+    Record = Mapping[str, Any]
+
 CONTRACT_VERSION = 1
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .output import Record, View, shown
+from .output import View, shown
+
+if TYPE_CHECKING:
+    from .output import Record
 
 _STYLES = {"free": "green", "busy": "yellow", "cancelled": "dim", "noshow": "dim", "failed": "bold", "closed": "dim"}
 

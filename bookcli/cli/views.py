@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..core.clock import now, to_local
 from ..core.model.appointments import Verdict
 from ..core.model.slots import Slot
-from .output import Record, View
+from .output import View
+
+if TYPE_CHECKING:
+    from .output import Record
 
 _SLOT_FIELDS = ("slot", "site", "test", "resource", "start", "end", "zone", "capacity", "remaining", "status")
 _APPOINTMENT_FIELDS = (

