@@ -482,14 +482,16 @@ BEGIN
       LEFT JOIN test t ON t.code = (doc ->> 'test') AND t.active
       LEFT JOIN site ON site.code = (doc ->> 'site') AND site.active
   ), placed AS MATERIALIZED (
-    SELECT a.*, a.slot_id IS NULL AS chosen,
-           coalesce(a.slot_id, pick(a.site_id, a.test_id, a.day, a.start, a.patient_id, a.history,
-             row_number() OVER (PARTITION BY a.slot_id IS NULL, a.site_id, a.test_id, a.day, a.start ORDER BY a.ord))) AS at_slot
-      FROM asked a
+    SELECT a.*, a.slot_id IS NULL AS chosen, q.verdict AS stored, q.fingerprint AS stored_fingerprint,
+           q.numbers AS stored_numbers, q.appointment_id AS stored_appointment,
+           CASE WHEN a.slot_id IS NOT NULL THEN a.slot_id
+                WHEN q.request_key IS NULL OR a.again
+                THEN pick(a.site_id, a.test_id, a.day, a.start, a.patient_id, a.history, row_number() OVER (
+                       PARTITION BY a.slot_id IS NULL, q.request_key IS NULL OR a.again, a.site_id, a.test_id, a.day, a.start
+                       ORDER BY a.ord)) END AS at_slot
+      FROM asked a LEFT JOIN request q ON q.request_key = a.request_key
   ), fitted AS MATERIALIZED (
-    SELECT f.*, q.verdict AS stored, q.fingerprint AS stored_fingerprint, q.numbers AS stored_numbers,
-           q.appointment_id AS stored_appointment,
-           s.starts_at, s.ends_at, s.status AS slot_status, s.capacity, s.booked, o.test_id AS offered,
+    SELECT f.*, s.starts_at, s.ends_at, s.status AS slot_status, s.capacity, s.booked, o.test_id AS offered,
            s.resource_id, t.duration_minutes, t.lead_minutes, t.window_days, t.min_interval_days,
            CASE WHEN s.starts_at + make_interval(mins => t.duration_minutes) > s.ends_at
                   OR t.buffer_before_minutes + t.buffer_after_minutes > 0
@@ -497,7 +499,6 @@ BEGIN
                 ELSE ROW(ARRAY[s.slot_id], tstzrange(s.starts_at, s.ends_at), s.capacity - s.booked,
                          s.status <> 'free')::run END AS run
       FROM placed f
-      LEFT JOIN request q ON q.request_key = f.request_key
       LEFT JOIN slot s ON s.slot_id = f.at_slot AND s.status <> 'entered-in-error'
       LEFT JOIN test t ON t.test_id = f.test_id
       LEFT JOIN resource_test o ON o.resource_id = s.resource_id AND o.test_id = f.test_id
@@ -1484,11 +1485,14 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
   UNION ALL
   SELECT 'every appointment has a request key',
          (SELECT count(*) FROM appointment a
-           WHERE NOT EXISTS (SELECT FROM request r WHERE r.appointment_id = a.appointment_id AND r.verdict IN ('booked', 'held')))
+            LEFT JOIN (SELECT DISTINCT appointment_id FROM request WHERE verdict IN ('booked', 'held')) r USING (appointment_id)
+           WHERE r.appointment_id IS NULL)
   UNION ALL
   SELECT 'every appointment was audited once when it was made',
          (SELECT count(*) FROM appointment a
-           WHERE (SELECT count(*) FROM audit u WHERE u.appointment_id = a.appointment_id AND u.action IN ('book', 'hold')) <> 1)
+            LEFT JOIN (SELECT appointment_id, count(*) AS n FROM audit WHERE action IN ('book', 'hold') GROUP BY 1) u
+            USING (appointment_id)
+           WHERE u.n IS DISTINCT FROM 1)
 $$;
 COMMENT ON FUNCTION verify IS 'The invariants of this file, counted: every number must be 0.';
 
