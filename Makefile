@@ -22,7 +22,7 @@ demo-stop: install
 	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli down
 
 test: install test-servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 # The suite runs on PostgreSQL 15 as well as on the embedded 18; Debian's packages bring it where it may be installed.
 test-servers:

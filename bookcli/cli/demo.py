@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from . import views
 from .command import Desk
+
+if TYPE_CHECKING:
+    from ..core.services.demo import Demo
+    from .output import Record
 
 _NEXT = """\
 Next, try:
@@ -39,8 +45,12 @@ def demo(desk: Desk) -> None:
     desk.talk.note(f"{made.slots} slots are published. Free for an MRI at {made.site} on {made.day}:")
     extra = {"site": made.site, "day": made.day.isoformat(), "visit": made.visit}
     desk.output.show(views.SLOTS, [views.slot(item) for item in free], extra=extra)
+    _rest(desk, made, [views.appointment(row) for row in day])
+
+
+def _rest(desk: Desk, made: Demo, day: list[Record]) -> None:
     if desk.output.for_people:
         desk.talk.note(f"The day at {made.site}:")
-        desk.output.show(views.APPOINTMENTS, [views.appointment(row) for row in day])
+        desk.output.show(views.APPOINTMENTS, day)
     for line in _NEXT.format(site=made.site, day=made.day, reference=made.visit[0]).split("\n"):
         desk.talk.note(line)

@@ -156,11 +156,12 @@ _TODAY = (
     ("Time", hours),
     ("Reference", _field("reference")),
     ("Test", _field("test")),
-    ("Place", place),
+    ("Resource", _field("resource")),
     ("Status", _field("status")),
     ("Patient", _field("patient")),
     ("Name", _field("patient_name")),
 )
+_DATED = (("Day", _near_day), *_TODAY[:3], ("Place", place), *_TODAY[4:])
 APPOINTMENTS = View("appointments", "reference", _APPOINTMENT_FIELDS, _TODAY)
-HISTORY = View("appointments", "reference", _APPOINTMENT_FIELDS, (("Day", _near_day), *_TODAY[:5]))
-AFFECTED = View("appointments", "reference", _APPOINTMENT_FIELDS, (("Day", _near_day), *_TODAY[:4], *_TODAY[5:]))
+HISTORY = View("appointments", "reference", _APPOINTMENT_FIELDS, _DATED[:6])
+AFFECTED = View("appointments", "reference", _APPOINTMENT_FIELDS, (*_DATED[:5], *_DATED[6:]))
