@@ -68,15 +68,13 @@ def build(context: Context) -> Demo:
     _catalog(context)
     published = schedules.publish(context, first, first + timedelta(days=13))
     kernel.save(context.connection(), "patients", [_patient(n) for n in range(PATIENTS)])
-    day = first
-    while day.isoweekday() > 5:
-        day += timedelta(days=1)
+
     there = patients.appointments(context, "DEMO-001")
     if not there:
-        parts = visits.offers(context, "DEMO-001", VISIT, site=SITE, on=day.isoformat())
+        parts = visits.offers(context, "DEMO-001", VISIT, site=SITE, on=first.isoformat())
         appointments.visit(context, visits.requests("DEMO-001", parts), new_key(), in_order=True)
         there = patients.appointments(context, "DEMO-001")
-    return Demo(SITE, day, published.published + published.present, [row["reference"] for row in there])
+    return Demo(SITE, first, published.published + published.present, [row["reference"] for row in there])
 
 
 def _catalog(context: Context) -> None:
@@ -86,7 +84,7 @@ def _catalog(context: Context) -> None:
         catalog.save_test(context, fields)
     for site, code, name, tests, minutes, capacity in _RESOURCES:
         catalog.save_resource(context, {"site": site, "code": code, "name": name, "tests": tests})
-        hours = {"site": site, "resource": code, "weekdays": "mon-fri", "opens": "08:00", "closes": "16:00"}
+        hours = {"site": site, "resource": code, "weekdays": "mon-sun", "opens": "08:00", "closes": "16:00"}
         schedules.add(context, hours | {"slot_minutes": str(minutes), "capacity": str(capacity)})
 
 
