@@ -7,10 +7,12 @@
 --   * a slot never holds more active appointments than its capacity   slot.booked CHECK  +  occupancy primary key
 --   * one request key makes at most one booking, for ever             request primary key
 --   * a patient is never in two places at once                        appointment_patient_in_one_place
---   * every change leaves one audit row, written by the same transaction
+--   * every change leaves one audit row, written by the same transaction, and so does every look at a patient
+--   * an audit row that was altered afterwards is found       verify_audit, from a head that is kept elsewhere
 --
 -- The rule sheet for locks:
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
+--      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
 --   2. then appointment rows, then slot rows ascending by slot_id;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
@@ -345,14 +347,55 @@ CREATE TABLE audit (
   audit_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at              timestamptz NOT NULL DEFAULT now(),
   actor           text NOT NULL DEFAULT session_user,
-  source          text NOT NULL DEFAULT current_setting('application_name'),
+  source          text NOT NULL DEFAULT concat_ws(' ', current_setting('application_name'), host(inet_client_addr())),
   action          text NOT NULL,
   patient_id      integer,
   appointment_id  bigint,
   before          jsonb,
   after           jsonb
 );
-COMMENT ON TABLE audit IS 'One row per change, written by the kernel. No free text, so no patient data beyond the ids.';
+COMMENT ON TABLE audit IS
+  'One row per change and per look at a patient, written by the kernel. No free text, so no patient data beyond the ids.';
+COMMENT ON COLUMN audit.source IS 'From where: the program and, over a network, its address.';
+COMMENT ON COLUMN audit.patient_id IS 'The patient; of a look at several, after.patients has them all.';
+COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was looked at.';
+
+-- A chain inside the booking's transaction would make every desk wait for every other, so rows are chained afterwards,
+-- in a table beside them: booking pays nothing for it, and a row of audit is never touched again.
+CREATE TABLE seal (
+  seal_number  bigint PRIMARY KEY CHECK (seal_number > 0),
+  audit_id     bigint NOT NULL UNIQUE,
+  sealed_at    timestamptz NOT NULL,
+  hash         bytea NOT NULL CHECK (octet_length(hash) = 32)
+);
+COMMENT ON TABLE seal IS
+  'The chain over audit: rows in the order in which they were sealed, without a gap. No foreign key, so that what was '
+  'deleted is found rather than repaired.';
+COMMENT ON COLUMN seal.hash IS 'SHA-256 over the hash before it and what seal_hash says: any later change breaks it.';
+
+CREATE TABLE sealing (
+  one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+  seals    bigint NOT NULL DEFAULT 0,
+  settled  bigint NOT NULL DEFAULT 0,
+  seen     bigint NOT NULL DEFAULT 0,
+  writers  text[] NOT NULL DEFAULT '{}'
+);
+COMMENT ON TABLE sealing IS 'Where the sealer stands, in its only row.';
+COMMENT ON COLUMN sealing.settled IS 'Every audit_id up to here is sealed or will never exist: the sealer looks above it.';
+COMMENT ON COLUMN sealing.seen IS 'What settled becomes when the writers have ended.';
+COMMENT ON COLUMN sealing.writers IS 'Transactions (pg_locks.virtualtransaction) that may yet commit an audit_id up to seen.';
+INSERT INTO sealing DEFAULT VALUES;
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'rows of % are never changed or deleted', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END $$;
+COMMENT ON FUNCTION refuse_change IS
+  'For the owner too. A superuser can disable the trigger: then `bookcli db check` and verify_audit find it.';
+CREATE TRIGGER audit_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER seal_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON seal
+  FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 
 
 -- The kernel: finding the slots a request is about ----------------------------------------------------------------
@@ -1455,6 +1498,193 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS
 -- $1, because `reference` would be the column of the view: every appointment is the one its own reference names.
 $$ SELECT * FROM appointment_facts WHERE appointment_id = appointment_id_of($1) $$;
 COMMENT ON FUNCTION look_up IS 'The appointment a reference names, or nothing.';
+
+
+-- The audit: looks, seals and their proof -------------------------------------------------------------------------
+
+CREATE FUNCTION note_look(what text, patients integer[], appointment bigint DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+DECLARE
+  seen integer[] := ARRAY(SELECT DISTINCT p FROM unnest(patients) p WHERE p IS NOT NULL ORDER BY p);
+BEGIN
+  IF cardinality(seen) = 0 THEN
+    RETURN true;
+  ELSIF current_setting('transaction_read_only')::boolean THEN
+    RAISE LOG 'bookcli % by % from % at patients %', what, session_user,
+      concat_ws(' ', current_setting('application_name'), host(inet_client_addr())), seen;
+    RETURN true;
+  END IF;
+  INSERT INTO audit (action, patient_id, appointment_id, after)
+  VALUES (what, CASE WHEN cardinality(seen) = 1 THEN seen[1] END, appointment,
+          CASE WHEN cardinality(seen) > 1 THEN jsonb_build_object('patients', seen) END);
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION note_look IS
+  'Writes down one look at patients, always true; when nobody was seen there is nothing to write. A server that takes no '
+  'writes, such as a standby, puts it into its own log instead: a desk must know who comes today when the primary is away. '
+  'When the row cannot be written for any other reason the look fails with it: nobody looks unseen.';
+
+CREATE FUNCTION look_at(reference text) RETURNS SETOF appointment_facts
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+DECLARE
+  facts appointment_facts;
+BEGIN
+  FOR facts IN SELECT * FROM look_up(reference) LOOP
+    PERFORM note_look('look-appointment', ARRAY[facts.patient_id], facts.appointment_id);
+    RETURN NEXT facts;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION look_at IS 'look_up for somebody''s eyes: the look is written down.';
+
+CREATE FUNCTION seal_hash(previous bytea, number bigint, id bigint, moment timestamptz, entry audit) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT sha256(coalesce(previous, '') || convert_to(jsonb_build_array(
+           number, id, extract(epoch FROM moment), extract(epoch FROM entry.at), entry.actor, entry.source, entry.action,
+           entry.patient_id, entry.appointment_id, entry.before, entry.after)::text, 'UTF8'))
+$$;
+COMMENT ON FUNCTION seal_hash IS
+  'SHA-256 over the hash before and the row as JSON: the same on every server version, in every time zone. For sealed '
+  'rows it can never change; what audit gains later must go into before or after, or into a new form told by seal_number.';
+
+CREATE FUNCTION audit_writers() RETURNS text[] LANGUAGE sql VOLATILE AS $$
+  SELECT coalesce(array_agg(DISTINCT l.virtualtransaction), '{}') FROM pg_locks l
+   WHERE l.locktype = 'relation' AND l.relation = 'app.audit'::regclass AND l.mode = 'RowExclusiveLock'
+     AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+$$;
+COMMENT ON FUNCTION audit_writers IS
+  'The transactions that have, or may have, written to audit and not ended: this lock comes before an id and goes after '
+  'the commit can be seen.';
+
+CREATE FUNCTION seal_audit(most integer DEFAULT 5000) RETURNS integer
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  progress  sealing;
+  entry     audit;
+  moment    timestamptz := clock_timestamp();
+  chained   bytea;
+  sealed    integer := 0;
+  wanted    integer := greatest(most, 1);
+  last_id   bigint;
+  ended     boolean;
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(3, 0) THEN
+    RETURN NULL;
+  END IF;
+  SELECT * INTO progress FROM sealing;
+  ended := NOT progress.writers && audit_writers();
+  SELECT s.hash INTO chained FROM seal s ORDER BY s.seal_number DESC LIMIT 1;
+  -- A statement of its own, after the writers were asked: whatever they committed can be seen now.
+  FOR entry IN
+    SELECT a.* FROM audit a
+     WHERE a.audit_id > progress.settled
+       AND NOT EXISTS (SELECT FROM seal s WHERE s.audit_id = a.audit_id AND s.audit_id > progress.settled)
+     ORDER BY a.audit_id LIMIT wanted
+  LOOP
+    sealed := sealed + 1;
+    last_id := entry.audit_id;
+    chained := seal_hash(chained, progress.seals + sealed, last_id, moment, entry);
+    INSERT INTO seal (seal_number, audit_id, sealed_at, hash) VALUES (progress.seals + sealed, last_id, moment, chained);
+  END LOOP;
+  progress.seals := progress.seals + sealed;
+  IF ended THEN
+    progress.settled := CASE WHEN sealed < wanted THEN progress.seen
+                             ELSE greatest(progress.settled, least(progress.seen, last_id)) END;
+    IF progress.settled = progress.seen THEN
+      SELECT coalesce(max(a.audit_id), 0) INTO progress.seen FROM audit a;
+      progress.writers := audit_writers();
+    END IF;
+  END IF;
+  UPDATE sealing SET seals = progress.seals, settled = progress.settled, seen = progress.seen, writers = progress.writers
+   WHERE (seals, settled, seen, writers) IS DISTINCT FROM (progress.seals, progress.settled, progress.seen, progress.writers);
+  RETURN sealed;
+END $$;
+COMMENT ON FUNCTION seal_audit IS
+  'Chains at most so many committed rows that have no seal, lowest first; how many, or NULL when somebody else is sealing. '
+  'Ids are drawn before they are committed, so a lower one may come late: it is found because it lies above settled.';
+
+CREATE FUNCTION why_broken(number bigint) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  broken    seal;
+  previous  bytea;
+  there     boolean;
+BEGIN
+  SELECT * INTO broken FROM seal WHERE seal_number = number;
+  IF broken.seal_number IS NULL THEN
+    RETURN 'seal-missing';
+  END IF;
+  SELECT hash INTO previous FROM seal WHERE seal_number = number - 1;
+  there := EXISTS (SELECT FROM audit WHERE audit_id = broken.audit_id);
+  IF EXISTS (SELECT FROM audit b
+              WHERE broken.hash IN (seal_hash(previous, number, broken.audit_id, broken.sealed_at, b),
+                                    seal_hash(previous, number, b.audit_id, broken.sealed_at, b))) THEN
+    RETURN CASE WHEN there THEN 'reordered' ELSE 're-inserted' END;
+  ELSIF NOT there THEN
+    RETURN 'deleted';
+  ELSIF EXISTS (SELECT FROM audit a, seal q
+                 WHERE a.audit_id = broken.audit_id
+                   AND broken.hash IN (seal_hash(q.hash, q.seal_number, broken.audit_id, broken.sealed_at, a),
+                                       seal_hash(q.hash, q.seal_number + 1, broken.audit_id, broken.sealed_at, a))) THEN
+    RETURN 'reordered';
+  END IF;
+  RETURN 'edited';
+END $$;
+COMMENT ON FUNCTION why_broken IS
+  'What happened to the row of a seal that does not fit: the row or seal that does fit here is looked for everywhere.';
+
+CREATE FUNCTION verify_audit(kept_number bigint DEFAULT NULL, kept_hash text DEFAULT NULL)
+RETURNS TABLE (sealed bigint, unsealed bigint, broken bigint, first_broken bigint, problem text, audit_id bigint,
+               head_number bigint, head_hash text)
+LANGUAGE plpgsql STABLE SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  progress  sealing;
+  inserted  bigint;
+BEGIN
+  SELECT * INTO progress FROM sealing;
+  SELECT count(*), count(*) FILTER (WHERE wrong), min(coalesce(gap, seal_number)) FILTER (WHERE wrong)
+    INTO sealed, broken, first_broken
+    FROM (SELECT c.seal_number, c.gap,
+                 c.gap IS NOT NULL OR a.audit_id IS NULL
+                 OR c.hash <> seal_hash(c.previous, c.seal_number, c.audit_id, c.sealed_at, a) AS wrong
+            FROM (SELECT s.*, lag(s.hash) OVER w AS previous,
+                         CASE WHEN s.seal_number <> lag(s.seal_number, 1, 0) OVER w + 1
+                              THEN lag(s.seal_number, 1, 0) OVER w + 1 END AS gap
+                    FROM seal s WINDOW w AS (ORDER BY s.seal_number)) c
+            LEFT JOIN audit a ON a.audit_id = c.audit_id) x;
+  SELECT count(*) FILTER (WHERE a.audit_id > progress.settled), count(*) FILTER (WHERE a.audit_id <= progress.settled),
+         min(a.audit_id)
+    INTO unsealed, inserted, audit_id
+    FROM audit a WHERE NOT EXISTS (SELECT FROM seal s WHERE s.audit_id = a.audit_id);
+  SELECT s.seal_number, encode(s.hash, 'hex') INTO head_number, head_hash FROM seal s ORDER BY s.seal_number DESC LIMIT 1;
+  broken := broken + inserted;
+  IF first_broken IS NOT NULL THEN
+    problem := why_broken(first_broken);
+    audit_id := (SELECT s.audit_id FROM seal s WHERE s.seal_number = first_broken);
+  ELSIF progress.seals > coalesce(head_number, 0) OR kept_number > coalesce(head_number, 0) THEN
+    broken := broken + 1;
+    first_broken := coalesce(head_number, 0) + 1;
+    problem := 'cut';
+    audit_id := NULL;
+  ELSIF kept_number > 0 AND kept_hash IS DISTINCT FROM
+        (SELECT encode(s.hash, 'hex') FROM seal s WHERE s.seal_number = kept_number) THEN
+    broken := broken + 1;
+    first_broken := kept_number;
+    problem := 'forged';
+    audit_id := (SELECT s.audit_id FROM seal s WHERE s.seal_number = kept_number);
+  ELSIF inserted > 0 THEN
+    problem := 'inserted';
+  ELSE
+    audit_id := NULL;
+  END IF;
+  RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION verify_audit IS
+  'Recomputes every seal: how many, how many rows wait for one, how many do not fit, the first that does not and why '
+  '(edited, deleted, reordered, re-inserted, inserted, seal-missing, cut), and the head to keep elsewhere. Who may do '
+  'everything can chain everything anew: given a head that was kept, that is found too (forged).';
 
 
 -- The invariants --------------------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ def export(
     """
     from ..core.services import exports  # noqa: PLC0415 - the driver is loaded when the words are understood
 
-    wanted = exports.Export(noun, _kind(desk, format_, file), site, exports.day(from_), exports.day(to))
+    wanted = exports.Export(noun, kind_of(desk, format_, file), site, exports.day(from_), exports.day(to))
     if file == "-":
         for part in exports.parts(desk.context, wanted):
             output.write(part)
@@ -53,6 +53,7 @@ def export(
     desk.talk.note(f"Written to {file}.")
 
 
-def _kind(desk: Desk, format_: str | None, file: str) -> str:
+def kind_of(desk: Desk, format_: str | None, file: str) -> str:
+    """csv or jsonl: what was asked for, else what the file's name or -o say."""
     named_so = file.endswith((".jsonl", ".ndjson"))
     return format_ or ("jsonl" if named_so or desk.output.format in ("json", "ndjson") else "csv")

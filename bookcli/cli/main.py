@@ -51,6 +51,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "doctor": ("servers", "Look for what is wrong and say what to do."),
         "db": ("database", "Prepare, check and upgrade the database."),
         "verify": ("database", "Check that no promise is broken."),
+        "audit": ("audit", "Who did and saw what, and the proof that nothing was altered."),
         "selftest": ("selftest", "Try to break the promises on a scratch database."),
     },
     "Help": {

@@ -92,13 +92,15 @@ def is_terminal() -> bool:
 
 
 def plain(value: object) -> str:
-    """A JSON-ready value as one piece of text: nothing for None, yes and no, lists with commas."""
+    """A JSON-ready value as one piece of text: nothing for None, yes and no, lists with commas, objects as JSON."""
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return ",".join(plain(item) for item in value)
+    if isinstance(value, dict):
+        return as_json(value)
     return str(value)
 
 

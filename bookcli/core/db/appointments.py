@@ -1,4 +1,7 @@
-"""Queries about appointments: rows of `app.appointment_facts`, found through the indexes of places and ended ones."""
+"""Queries about appointments: rows of `app.appointment_facts`, found through the indexes of places and ended ones.
+
+What must stay true: each of them is a look at patients, and writes that down.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union
 
 from .engine import Connection
-from .reads import rows
+from .reads import noted, rows
 from .tables import appointment, appointment_facts, occupancy, patient, slot
 
 _TO_BE_SEEN = ("pending", "booked", "arrived", "checked-in")
@@ -34,7 +37,7 @@ def of_day(
         statement = statement.where(facts.resource == resource)
     if status:
         statement = statement.where(facts.status == status)
-    return rows(connection, statement)
+    return rows(connection, noted(statement, "look-agenda", facts.patient_id))
 
 
 def of_patient(connection: Connection, mrn: str, *, past: bool) -> list[dict[str, Any]]:
@@ -48,7 +51,7 @@ def of_patient(connection: Connection, mrn: str, *, past: bool) -> list[dict[str
     )
     if not past:
         statement = statement.where(facts.active, facts.ends_at > func.now())
-    return rows(connection, statement)
+    return rows(connection, noted(statement, "look-history", facts.patient_id))
 
 
 def during(
@@ -71,7 +74,7 @@ def during(
         .where(facts.appointment_id.in_(held), facts.status.in_(_TO_BE_SEEN), _STANDS)
         .order_by(facts.starts_at, facts.resource, facts.appointment_id)
     )
-    return rows(connection, statement)
+    return rows(connection, noted(statement, "look-affected", facts.patient_id))
 
 
 def _facts() -> Select[Any]:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 
 from ..model.imports import HISTORY_STATUSES
 from .engine import Connection
-from .reads import rows
+from .reads import noted, rows
 from .tables import appointment, appointment_facts, patient
 
 _STEP = 5000
@@ -33,7 +33,7 @@ def patients(connection: Connection) -> Iterator[list[dict[str, Any]]]:
     """Every patient but merged records, whose appointments the survivor has."""
     names = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "note")
     statement = select(*(patient.c[name] for name in names)).where(patient.c.merged_into.is_(None))
-    return _steps(connection, statement, patient.c.patient_id)
+    return steps(connection, statement, patient.c.patient_id, whose=patient.c.patient_id)
 
 
 def appointments(connection: Connection, wanted: Filter) -> Iterator[list[dict[str, Any]]]:
@@ -47,16 +47,21 @@ def appointments(connection: Connection, wanted: Filter) -> Iterator[list[dict[s
         statement = statement.where(facts.local_start >= wanted.first)
     if wanted.last:
         statement = statement.where(facts.local_start < wanted.last + timedelta(days=1))
-    return _steps(connection, statement, facts.appointment_id, appointment.c.appointment_id)
+    return steps(
+        connection, statement, facts.appointment_id, counted=appointment.c.appointment_id, whose=facts.patient_id
+    )
 
 
-def _steps(
+def steps(
     connection: Connection,
     statement: Select[Any],
     number: ColumnElement[Any],
+    *,
     counted: ColumnElement[Any] | None = None,
+    whose: ColumnElement[Any] | None = None,
 ) -> Iterator[list[dict[str, Any]]]:
+    """The rows in steps of `number`, whose highest `counted` has; with `whose`, each step's patients are audited."""
     (found,) = rows(connection, select(func.max(number if counted is None else counted).label("highest")))
     for start in range(0, found["highest"] or 0, _STEP):
         step = statement.where(number > start, number <= start + _STEP).order_by(number)
-        yield rows(connection, step)
+        yield rows(connection, step if whose is None else noted(step, "look-export", whose))

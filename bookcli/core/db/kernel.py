@@ -140,10 +140,11 @@ def find_slots(
         return [Slot(s, p, z, t, r, a, e, c, m, st, v) for s, p, z, t, r, a, e, c, m, st, v in cursor]
 
 
-def look_up(connection: Connection, reference: str) -> dict[str, Any] | None:
-    """The row of `app.appointment_facts` for a reference, or None."""
+def look_up(connection: Connection, reference: str, *, seen: bool = False) -> dict[str, Any] | None:
+    """The row of `app.appointment_facts` for a reference, or None; `seen`: somebody will see it, so it is audited."""
+    function = "look_at" if seen else "look_up"
     with call(connection, writes=False) as cursor:
-        cursor.execute("SELECT * FROM app.look_up(%s)", (reference,))
+        cursor.execute(f"SELECT * FROM app.{function}(%s)", (reference,))
         row = cursor.fetchone()
         names = [column.name for column in cursor.description or ()]
     return dict(zip(names, row, strict=True)) if row else None
@@ -155,6 +156,27 @@ def verify(connection: Connection) -> list[tuple[str, int]]:
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT rule, violations FROM app.verify()")
         return [(rule, violations) for rule, violations in cursor]
+
+
+def note_look(connection: Connection, what: str, patients: Sequence[int]) -> None:
+    """Writes down a look at patients by their ids; see `reads.noted` for a look with its query."""
+    _one(connection, "SELECT app.note_look(%s, %s::integer[])", (what, list(patients)))
+
+
+def seal_audit(connection: Connection, most: int) -> int | None:
+    """How many audit rows were sealed, at most so many; None when somebody else is sealing."""
+    result: int | None = _one(connection, "SELECT app.seal_audit(%s)", (most,))[0]
+    return result
+
+
+def verify_audit(connection: Connection, kept: tuple[int, str] | None) -> tuple[Any, ...]:
+    """The row of `app.verify_audit`; `kept` is the number and hash of a seal. Reads everything, as `verify`."""
+    with connection.transaction(), call(connection, writes=False, deadline=None) as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute("SELECT * FROM app.verify_audit(%s, %s)", kept or (None, None))
+        row = cursor.fetchone()
+    assert row is not None
+    return row
 
 
 def _json(rows: Sequence[dict[str, Any]]) -> str:

@@ -9,21 +9,22 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, true
 
 from ..model.patients import Patient, Wanted
 from .engine import Connection
-from .reads import rows
+from .reads import noted, rows
 from .tables import appointment, patient, site, slot
 
 _BOUNDARIES = ("", "% ", "%-", "%'")
 """What may stand before a word of a name; several LIKEs, because a trigram index serves each."""
 
 
-def get(connection: Connection, mrn: str) -> Patient | None:
-    """The record with exactly this number, merged or not."""
-    found = rows(connection, _records().where(patient.c.mrn == mrn))
+def get(connection: Connection, mrn: str, *, seen: bool) -> Patient | None:
+    """The record with exactly this number, merged or not; `seen`: somebody will see it, so the look is audited."""
+    statement = _records().where(patient.c.mrn == mrn)
+    found = rows(connection, noted(statement, "look-patient", patient.c.patient_id) if seen else statement)
     return Patient(**found[0]) if found else None
 
 
 def find(connection: Connection, wanted: Wanted, most: int) -> list[Patient]:
-    """Who fits: the exact number first, then by name."""
+    """Who fits: the exact number first, then by name. The look at them is audited."""
     matching = select(func.coalesce(patient.c.merged_into, patient.c.patient_id)).where(_fits(wanted))
     statement = (
         _records()
@@ -31,7 +32,7 @@ def find(connection: Connection, wanted: Wanted, most: int) -> list[Patient]:
         .order_by(~_has_number(wanted.mrn), patient.c.search_name, patient.c.birth_date, patient.c.mrn)
         .limit(most)
     )
-    return [Patient(**row) for row in rows(connection, statement)]
+    return [Patient(**row) for row in rows(connection, noted(statement, "look-search", patient.c.patient_id))]
 
 
 def _fits(wanted: Wanted) -> ColumnElement[bool]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Integer,
+    LargeBinary,
     MetaData,
     SmallInteger,
     Table,
@@ -213,6 +214,25 @@ audit = Table(
     _some("appointment_id", BigInteger),
     _some("before", JSONB),
     _some("after", JSONB),
+)
+
+seal = Table(
+    "seal",
+    metadata,
+    _all("seal_number", BigInteger, key=True),
+    _all("audit_id", BigInteger),
+    _all("sealed_at", MOMENT),
+    _all("hash", LargeBinary),
+)
+
+sealing = Table(
+    "sealing",
+    metadata,
+    _all("one", Boolean, key=True),
+    _all("seals", BigInteger),
+    _all("settled", BigInteger),
+    _all("seen", BigInteger),
+    _all("writers", ARRAY(Text)),
 )
 
 status_change = Table(

@@ -20,6 +20,8 @@ class PrivateFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        if self.path.is_dir():
+            raise self._not_writable("is a directory")
         self._part = path.with_name(path.name + ".part")
         descriptor = self._open()
         # Whatever came in is kept: a lone surrogate is written as its escape.
@@ -52,8 +54,6 @@ class PrivateFile:
         self.close()
 
     def _open(self) -> int:
-        if self.path.is_dir():
-            raise self._not_writable("is a directory")
         try:
             descriptor = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except (OSError, ValueError) as problem:

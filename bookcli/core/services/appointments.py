@@ -69,7 +69,8 @@ def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verd
 
 def reschedule(context: Context, reference: str, request: BookingRequest) -> Outcome:
     """Moves an appointment to another place under the same reference; it keeps the old one if refused."""
-    appointment = show(context, reference)
+    # Nobody sees it yet, and the change will be audited itself.
+    appointment = _facts(context, reference, seen=False)
     moved = replace(request, moves=_checked(reference), test=appointment["test"])
     return _outcome(context, [moved], _decide(context, [moved]), site=appointment["site"])
 
@@ -96,8 +97,12 @@ def set_status(context: Context, reference: str, status: str) -> Verdict:
 
 
 def show(context: Context, reference: str) -> dict[str, Any]:
-    """All facts of an appointment: the columns of `app.appointment_facts`. Raises NotFound."""
-    row = kernel.look_up(context.connection(), _checked(reference))
+    """All facts of an appointment: the columns of `app.appointment_facts`. The look is audited. Raises NotFound."""
+    return _facts(context, reference, seen=True)
+
+
+def _facts(context: Context, reference: str, *, seen: bool) -> dict[str, Any]:
+    row = kernel.look_up(context.connection(), _checked(reference), seen=seen)
     if row is None:
         raise NotFound(sentence("reference-unknown"), hint="bookcli agenda lists the day's.", code="reference-unknown")
     return row

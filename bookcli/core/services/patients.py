@@ -63,13 +63,13 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
         raise OutcomeUnknown(unknown.message, hint="Look whether the patient is there: bookcli patient find") from None
     if saved.verdict == "mrn-taken" or not saved.code:
         raise Refused("That number already belongs to a patient.", hint="bookcli patient show", code="mrn-taken")
-    return get(context, saved.code)
+    return _record(context, saved.code, seen=False)
 
 
 def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
     """Changes the given fields, but never the number. Raises NotFound, Refused `patient-merged`, InvalidInput."""
     clean = validated(fields)
-    current = get(context, mrn)
+    current = _record(context, mrn, seen=False)
     if current.merged_into:
         raise Refused(
             f"That record was merged into {current.merged_into}.",
@@ -80,12 +80,17 @@ def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
     if clean.get("mrn", current.mrn) != current.mrn:
         raise InvalidInput("The number of a patient cannot be changed.", hint="bookcli patient merge", code="mrn-fixed")
     once(lambda: kernel.save(context.connection(), "patients", [{**clean, "mrn": current.mrn}]))
-    return get(context, current.mrn)
+    return _record(context, current.mrn, seen=False)
 
 
 def get(context: Context, mrn: str) -> Patient:
-    """The record of a number; a merged one says into which. Raises NotFound `patient-unknown`."""
-    found = queries.get(context.connection(), mrn.strip())
+    """The record of a number; a merged one says into which. The look is audited. Raises NotFound `patient-unknown`."""
+    return _record(context, mrn, seen=True)
+
+
+def _record(context: Context, mrn: str, *, seen: bool) -> Patient:
+    """`seen` is False where the change that belongs to it is audited."""
+    found = queries.get(context.connection(), mrn.strip(), seen=seen)
     if found is None:
         raise NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
     return found
@@ -127,5 +132,5 @@ def appointments(context: Context, mrn: str, *, past: bool = False) -> list[dict
 
     Raises NotFound `patient-unknown`.
     """
-    record = get(context, mrn)
+    record = _record(context, mrn, seen=False)
     return appointment_queries.of_patient(context.connection(), record.mrn, past=past)
