@@ -6,28 +6,25 @@ whatever happens to a connection, one request makes at most one booking and its 
 
 from __future__ import annotations
 
-import random
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from .. import clock
 from ..context import Context
 from ..db import kernel
-from ..db.engine import RetryableConflict
-from ..errors import InvalidInput, NotFound, OutcomeUnknown, Refused, Unavailable
+from ..errors import InvalidInput, NotFound, Refused, Unavailable
 from ..model.appointments import CANCELLATION_REASONS, UNKNOWN_THINGS, WON, Outcome, Verdict, sentence
 from ..model.references import appointment_id_of
 from ..model.requests import BookingRequest, derived_key
 from ..model.slots import Slot
 from . import slots, suggestions
+from .attempts import until_known
 
 HOLD_SECONDS = 300
 MOST_TRIES = 50
-Answer = TypeVar("Answer")
 
 
 def book(context: Context, request: BookingRequest) -> Outcome:
@@ -114,7 +111,7 @@ def _checked(reference: str) -> str:
 
 
 def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
-    verdict = persist(ask)
+    verdict = until_known(ask)
     if verdict.verdict in UNKNOWN_THINGS:
         raise NotFound(sentence(verdict.verdict), code=verdict.verdict)
     if verdict.verdict in {"hold-expired", "wrong-status", "not-yet"}:
@@ -122,35 +119,6 @@ def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
             sentence(verdict.verdict, verdict.numbers), code=verdict.verdict, details=dict(verdict.numbers or {})
         )
     return verdict
-
-
-def persist(ask: Callable[[], Answer]) -> Answer:
-    """Asks until there is an answer: conflicts up to five times, a lost answer until the deadline.
-
-    Safe because every question is idempotent: bookings by their key, changes of status by their effect.
-    Raises the last error; OutcomeUnknown when it was never known.
-    """
-    lost: OutcomeUnknown | None = None
-    give_up = time.monotonic() + 8.0
-    for attempt in range(MOST_TRIES):
-        try:
-            return ask()
-        except RetryableConflict as conflict:
-            if attempt >= (2 if conflict.code == "busy" else 5):
-                raise Unavailable(
-                    "Too many desks are changing that at the same moment.",
-                    hint="Nothing was changed. Try again.",
-                    code="busy",
-                ) from None
-        except OutcomeUnknown as unknown:
-            lost = unknown
-        except Unavailable:
-            if lost is None:
-                raise
-        if lost is not None and time.monotonic() > give_up:
-            raise lost
-        time.sleep(random.uniform(0.005, 0.05) * (attempt + 1))
-    raise lost or Unavailable("The database did not decide.", code="busy")
 
 
 def _decide(
@@ -163,7 +131,7 @@ def _decide(
     for _ in range(len(documents) + MOST_TRIES):
         batch = [documents[position] for position in open_positions]
         ask = partial(_ask, context, batch, together, in_order)
-        for position, answer in zip(open_positions, persist(ask), strict=True):
+        for position, answer in zip(open_positions, until_known(ask), strict=True):
             decided[position] = answer
         open_positions = [position for position in open_positions if decided[position].verdict == "again"]
         if not open_positions:

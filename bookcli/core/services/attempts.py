@@ -1,4 +1,8 @@
-"""How often a change that has no request key is tried; what may have happened is never done a second time."""
+"""How often a change is tried.
+
+What must stay true: what may have happened is asked again only when asking is harmless, by its request key or because
+doing it twice is doing it once.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,61 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ..db.engine import RetryableConflict
-from ..errors import Unavailable
+from ..errors import OutcomeUnknown, Unavailable
 
 Answer = TypeVar("Answer")
-_MOST = 5
+_MOST_CONFLICTS = 5
+_MOST_TRIES = 50
+_GIVE_UP_AFTER = 8.0
 
 
 def once(ask: Callable[[], Answer]) -> Answer:
     """Asks again only after a conflict, when nothing was changed. Raises Unavailable `busy`, or what `ask` raises."""
-    for attempt in range(_MOST):
+    for attempt in range(_MOST_CONFLICTS):
         try:
             return ask()
-        except RetryableConflict:
-            time.sleep(random.uniform(0.005, 0.05) * (attempt + 1))
-    raise Unavailable(
+        except RetryableConflict as conflict:
+            if _is_too_busy(conflict, attempt):
+                break
+            _pause(attempt)
+    raise _busy()
+
+
+def until_known(ask: Callable[[], Answer]) -> Answer:
+    """Asks until there is an answer: conflicts up to five times, a lost answer until the deadline.
+
+    Safe because every question is idempotent: bookings by their key, changes of status by their effect.
+    Raises Unavailable when nothing was changed; OutcomeUnknown when it was never known.
+    """
+    lost: OutcomeUnknown | None = None
+    give_up = time.monotonic() + _GIVE_UP_AFTER
+    for attempt in range(_MOST_TRIES):
+        try:
+            return ask()
+        except RetryableConflict as conflict:
+            if _is_too_busy(conflict, attempt):
+                raise lost or _busy() from None
+        except OutcomeUnknown as unknown:
+            lost = unknown
+        except Unavailable:
+            if lost is None:
+                raise
+        if lost is not None and time.monotonic() > give_up:
+            raise lost
+        _pause(attempt)
+    raise lost or _busy()
+
+
+def _is_too_busy(conflict: RetryableConflict, attempt: int) -> bool:
+    """A lock that was waited for in vain took 3 s each time, so twice is all the deadline allows."""
+    return attempt >= (1 if conflict.code == "busy" else _MOST_CONFLICTS)
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0.005, 0.05) * (attempt + 1))
+
+
+def _busy() -> Unavailable:
+    return Unavailable(
         "Too many desks are changing that at the same moment.", hint="Nothing was changed. Try again.", code="busy"
     )

@@ -21,6 +21,7 @@ from ..model.appointments import Verdict, sentence
 from ..model.imports import RowVerdict
 from ..model.requests import BookingRequest, Place
 from . import appointments, patients
+from .attempts import until_known
 from .import_plan import Options, Planned, key_of_id
 
 Decided = dict[int, RowVerdict]
@@ -50,7 +51,7 @@ class Lane:
 
     def _attempt(self, part: Sequence[Planned]) -> Decided:
         if self._dry_run:
-            return appointments.persist(lambda: self._rehearse(part))
+            return until_known(lambda: self._rehearse(part))
         return self._decide(part, lambda requests: appointments.book_many(self._context, requests))
 
     def _rehearse(self, part: Sequence[Planned]) -> Decided:
@@ -159,7 +160,7 @@ def _save_new(context: Context, documents: list[dict[str, Any]]) -> None:
     """Another import may create one of them at the same moment: then the rest are sent again."""
     for _ in range(appointments.MOST_TRIES):
         try:
-            appointments.persist(partial(_save_patients, context, documents))
+            until_known(partial(_save_patients, context, documents))
             return
         except InvalidInput as problem:
             if problem.details.get("constraint") != "patient_mrn_key":

@@ -14,7 +14,7 @@ from ..db import kernel
 from ..errors import InvalidInput, NotFound, Refused
 from ..model.imports import REQUIRED, RowVerdict
 from . import catalog, patients, schedules
-from .appointments import persist
+from .attempts import until_known
 from .import_lanes import refusal
 
 Numbered = tuple[int, Mapping[str, str]]
@@ -97,13 +97,15 @@ class PatientImporter:
     def _save(self, documents: list[tuple[int, int, dict[str, Any]]]) -> dict[int, RowVerdict]:
         connection = self._context.connection()
         if not self._dry_run:
-            return _saved_in_turn(documents, lambda rows: persist(lambda: kernel.save(connection, "patients", rows)))
+            return _saved_in_turn(
+                documents, lambda rows: until_known(lambda: kernel.save(connection, "patients", rows))
+            )
 
         def rehearse() -> dict[int, RowVerdict]:
             with queries.rehearsal(connection):
                 return _saved_in_turn(documents, lambda rows: kernel.save(connection, "patients", rows))
 
-        return persist(rehearse)
+        return until_known(rehearse)
 
 
 def _saved_in_turn(
