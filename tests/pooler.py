@@ -1,0 +1,77 @@
+"""A real pgbouncer in transaction pooling in front of a test's database; ended with the test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+from psycopg import conninfo
+
+_SETTINGS = """[databases]
+* = host={host} port={port}
+[pgbouncer]
+listen_addr =
+unix_socket_dir = {directory}
+listen_port = 6432
+auth_type = any
+auth_file =
+pool_mode = transaction
+default_pool_size = {size}
+max_client_conn = 300
+query_wait_timeout = 5
+server_login_retry = 1
+server_connect_timeout = 2
+"""
+
+
+@contextlib.contextmanager
+def pooled(dsn: str, *, size: int) -> Iterator[str]:
+    """The address of the same database through a pool of `size` server connections."""
+    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
+    assert program, "pgbouncer is missing: apt-get install pgbouncer"
+    directory = Path(tempfile.mkdtemp(prefix="bookcli-pool-", dir="/tmp"))
+    where = conninfo.conninfo_to_dict(dsn)
+    (directory / "pgbouncer.ini").write_text(
+        _SETTINGS.format(host=where["host"], port=where.get("port", 5432), directory=directory, size=size)
+        .replace("* = ", f"* = user={where['user']} ")
+        .replace("auth_file =\n", "")
+    )
+    # pgbouncer does not run as root; the server's own user may enter the server's socket directory.
+    owner = Path(str(where["host"])).stat()
+    if os.geteuid() == 0:
+        for path in (directory, directory / "pgbouncer.ini"):
+            os.chown(path, owner.st_uid, owner.st_gid)
+    process = subprocess.Popen(
+        [program, "-q", str(directory / "pgbouncer.ini")],
+        user=owner.st_uid if os.geteuid() == 0 else None,
+        group=owner.st_gid if os.geteuid() == 0 else None,
+        extra_groups=[] if os.geteuid() == 0 else None,
+        stdout=subprocess.DEVNULL,
+    )
+    address = conninfo.make_conninfo(
+        "", host=str(directory), port=6432, dbname=str(where["dbname"]), user=str(where["user"])
+    )
+    try:
+        _wait_for(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(200):
+        assert process.poll() is None, "pgbouncer ended"
+        with contextlib.suppress(psycopg.OperationalError):
+            psycopg.connect(address, prepare_threshold=None).close()
+            return
+        time.sleep(0.02)
+    raise AssertionError("pgbouncer does not answer")
