@@ -9,7 +9,7 @@ from .. import clock
 from ..context import Context
 from ..db import kernel
 from ..model.requests import new_key
-from . import appointments, catalog, patients, schedules, visits
+from . import appointments, catalog, patients, schedules, servers, visits
 
 SITE = "riverside"
 VISIT = ("blood", "mri-contrast")
@@ -64,6 +64,8 @@ class Demo:
 
 def build(context: Context) -> Demo:
     """Makes the clinic, two weeks of slots from tomorrow, 60 patients and one visit. Safe to repeat."""
+    if context.embedded:
+        servers.up(context)
     first = clock.today("Europe/Berlin") + timedelta(days=1)
     _catalog(context)
     published = schedules.publish(context, first, first + timedelta(days=13))
