@@ -502,6 +502,26 @@ COMMENT ON FUNCTION pick IS
   'The first slot of a site''s day (at that start, if given) with a free place for the test and the patient; '
   'turn k leaves k - 1 places to those before it in the same call.';
 
+CREATE FUNCTION last_slot(wanted_site integer, wanted_test integer, wanted_day date, wanted_start timestamptz) RETURNS integer
+LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN (
+    SELECT s.slot_id
+      FROM resource_test o
+      JOIN resource m ON m.resource_id = o.resource_id AND m.site_id = wanted_site AND m.active
+      JOIN slot s ON s.resource_id = m.resource_id AND s.status <> 'entered-in-error'
+       AND s.local_start >= wanted_day AND s.local_start < wanted_day + 1
+      JOIN test t ON t.test_id = o.test_id
+     WHERE o.test_id = wanted_test AND (wanted_start IS NULL OR s.starts_at = wanted_start)
+     ORDER BY s.status = 'free' DESC, s.starts_at + make_interval(mins => t.duration_minutes) <= s.ends_at DESC,
+              s.starts_at DESC, s.slot_id
+     LIMIT 1);
+END $$;
+COMMENT ON FUNCTION last_slot IS
+  'The slot whose reason is told when `pick` finds none: the last open one of the day (at that start, if given), else the '
+  'last. NULL: there is none.';
+
 CREATE FUNCTION resolve(requests jsonb) RETURNS item[]
 LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -525,14 +545,19 @@ BEGIN
       LEFT JOIN test t ON t.code = (doc ->> 'test') AND t.active
       LEFT JOIN site ON site.code = (doc ->> 'site') AND site.active
   ), placed AS MATERIALIZED (
-    SELECT a.*, a.slot_id IS NULL AS chosen, q.verdict AS stored, q.fingerprint AS stored_fingerprint,
-           q.numbers AS stored_numbers, q.appointment_id AS stored_appointment,
-           CASE WHEN a.slot_id IS NOT NULL THEN a.slot_id
-                WHEN q.request_key IS NULL OR a.again
-                THEN pick(a.site_id, a.test_id, a.day, a.start, a.patient_id, a.history, row_number() OVER (
-                       PARTITION BY a.slot_id IS NULL, q.request_key IS NULL OR a.again, a.site_id, a.test_id, a.day, a.start
-                       ORDER BY a.ord)) END AS at_slot
-      FROM asked a LEFT JOIN request q ON q.request_key = a.request_key
+    SELECT n.*, n.slot_id IS NULL AND n.picked IS NOT NULL AS chosen,
+           coalesce(n.slot_id, n.picked,
+                    CASE WHEN n.is_new THEN last_slot(n.site_id, n.test_id, n.day, n.start) END) AS at_slot
+      FROM (SELECT t.*, CASE WHEN t.slot_id IS NULL AND t.is_new
+                             THEN coalesce(pick(t.site_id, t.test_id, t.day, t.start, t.patient_id, t.history, t.turn),
+                                           pick(t.site_id, t.test_id, t.day, t.start, t.patient_id, t.history, 1)) END AS picked
+              FROM (SELECT a.*, q.verdict AS stored, q.fingerprint AS stored_fingerprint, q.numbers AS stored_numbers,
+                           q.appointment_id AS stored_appointment, q.request_key IS NULL OR a.again AS is_new,
+                           row_number() OVER (
+                             PARTITION BY a.slot_id IS NULL, q.request_key IS NULL OR a.again, a.patient_id IS NULL,
+                                          a.site_id, a.test_id, a.day, a.start
+                             ORDER BY a.ord) AS turn
+                      FROM asked a LEFT JOIN request q ON q.request_key = a.request_key) t OFFSET 0) n
   ), fitted AS MATERIALIZED (
     SELECT f.*, s.starts_at, s.ends_at, s.status AS slot_status, s.capacity, s.booked, o.test_id AS offered,
            s.resource_id, t.duration_minutes, t.lead_minutes, t.window_days, t.min_interval_days,
@@ -557,12 +582,7 @@ BEGIN
                 WHEN is_move AND moved_expired THEN 'hold-expired'
                 WHEN patient_id IS NULL THEN 'patient-unknown'
                 WHEN test_id IS NULL THEN 'test-unknown'
-                WHEN chosen AND site_id IS NULL THEN 'site-unknown'
-                WHEN at_slot IS NULL AND EXISTS (
-                     SELECT FROM slot x JOIN resource_test xo USING (resource_id)
-                      WHERE x.site_id = fitted.site_id AND xo.test_id = fitted.test_id
-                        AND x.local_start >= day AND x.local_start < day + 1
-                        AND (start IS NULL OR x.starts_at = start)) THEN 'slot-full'
+                WHEN slot_id IS NULL AND site_id IS NULL THEN 'site-unknown'
                 WHEN resource_id IS NULL THEN 'slot-unknown'
                 WHEN offered IS NULL THEN 'not-offered'
                 WHEN (run).during IS NULL THEN 'not-enough-room'
@@ -620,11 +640,19 @@ LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 DECLARE
   expired bigint[];
 BEGIN
-  SELECT coalesce(array_agg(h.appointment_id), '{}') INTO expired
-    FROM (SELECT appointment_id FROM appointment
-           WHERE status = 'pending' AND held_until <= now() AND appointment_id <> ALL (moved)
-             AND (among_slots IS NULL OR slots && among_slots OR patient_id = ANY (among_patients))
-           ORDER BY appointment_id LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED) h;
+  IF among_slots IS NULL THEN
+    SELECT coalesce(array_agg(h.appointment_id), '{}') INTO expired
+      FROM (SELECT appointment_id FROM appointment
+             WHERE status = 'pending' AND held_until <= now()
+             ORDER BY appointment_id LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED) h;
+  ELSE
+    -- Who needs the place waits for whoever is changing the hold at this moment.
+    SELECT coalesce(array_agg(h.appointment_id), '{}') INTO expired
+      FROM (SELECT appointment_id FROM appointment
+             WHERE status = 'pending' AND held_until <= now() AND appointment_id <> ALL (moved)
+               AND (slots && among_slots OR patient_id = ANY (among_patients))
+             ORDER BY appointment_id FOR NO KEY UPDATE) h;
+  END IF;
   -- What is freed and what the caller is about to take are locked together, ascending.
   PERFORM FROM slot s
     WHERE s.slot_id = ANY (among_slots || ARRAY(
@@ -639,7 +667,7 @@ BEGIN
   RETURN cardinality(expired);
 END $$;
 COMMENT ON FUNCTION release_expired IS
-  'Cancels holds whose time is over, at most 500: those in the slots or of the patients named, or any (both NULL).';
+  'Cancels holds whose time is over: those in the slots or of the patients named, or any (both NULL), then at most 500.';
 
 CREATE FUNCTION lock_for_booking(wanted_slots integer[], wanted_patients integer[]) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
@@ -699,9 +727,9 @@ BEGIN
            q.verdict AS stored, q.fingerprint AS stored_fingerprint, q.appointment_id AS stored_appointment,
            clash.appointment_id AS clash, clash.during AS clash_during,
            near.appointment_id AS near, near.during AS near_during,
-           together AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
+           turn > 1 AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
                                                      AND e.during && i.during) AS clash_inside,
-           together AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
+           turn > 1 AND EXISTS (SELECT FROM open e WHERE e.patient_id = i.patient_id AND e.ord < i.ord
                                                      AND e.test_id = i.test_id AND e.during && i.near_by) AS near_inside,
            together AND in_order AND EXISTS (SELECT FROM open e WHERE e.ord < i.ord
                                                                   AND upper(e.during) > lower(i.during)) AS disordered
@@ -720,7 +748,7 @@ BEGIN
     SELECT f.*,
            CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
                 WHEN stored IS NOT NULL AND NOT (again AND stored_appointment IS NULL) THEN stored
-                WHEN turn > 1 AND NOT together THEN 'again'
+                WHEN (clash_inside OR near_inside) AND NOT together THEN 'again'
                 WHEN (SELECT p.merged_into FROM patient p WHERE p.patient_id = f.patient_id LIMIT 1) IS NOT NULL THEN 'again'
                 WHEN moves IS NOT NULL AND moved_status NOT IN ('booked', 'pending') THEN 'wrong-status'
                 WHEN chosen AND needs_place AND (closed OR room <= 0 OR clash IS NOT NULL) THEN 'again'
@@ -766,7 +794,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION judge IS
   'Decides what needed the locks: room, the patient''s other appointments, the interval between two of a test. '
-  'Several requests for one patient, or more than there is room for: the first are decided, the rest are told `again`. '
+  'Requests that stand in each other''s way (one patient at one time, more than there is room for): the first are decided, '
+  'the rest are told `again`. '
   '`together`: all win or none; `in_order`: each begins when the one before has ended.';
 
 CREATE FUNCTION apply(items item[], visit bigint) RETURNS void
@@ -901,15 +930,21 @@ BEGIN
   SELECT array_agg(DISTINCT u.slot_id), array_agg(DISTINCT i.patient_id) INTO wanted_slots, wanted_patients
     FROM unnest(items) i CROSS JOIN LATERAL unnest(i.slots) u (slot_id)
    WHERE i.verdict IS NULL;
-  IF wanted_slots IS NOT NULL THEN
+  IF cardinality(wanted_slots) + cardinality(wanted_patients) > 4000 THEN
+    -- The lock table is shared: about 12,500 locks at default settings would be refused to everybody.
+    RAISE EXCEPTION 'too many slots and patients in one call' USING ERRCODE = 'program_limit_exceeded';
+  ELSIF wanted_slots IS NOT NULL THEN
     PERFORM lock_for_booking(wanted_slots, wanted_patients);
     PERFORM lock_rows(wanted_slots, wanted_patients, ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL));
     items := judge(items, all_or_nothing, in_order);
   END IF;
 
-  IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
+  IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won OR i.appointment_id IS NOT NULL) THEN
     -- A refusal that a crash forgets is simply judged again, so it need not wait for the disk.
     PERFORM set_config('synchronous_commit', 'off', true);
+  ELSIF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
+    -- Told again, a booking must be as safe as when it was made: with WAL of its own this commit waits for the standby.
+    PERFORM pg_logical_emit_message(true, 'bookcli', '');
   ELSIF all_or_nothing AND cardinality(items) > 1 THEN
     INSERT INTO visit DEFAULT VALUES RETURNING visit_id INTO visit;
   END IF;
@@ -1099,6 +1134,7 @@ LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 DECLARE
   old slot;
 BEGIN
+  PERFORM release_expired(ARRAY[slot], '{}');
   SELECT * INTO old FROM slot s WHERE s.slot_id = slot FOR UPDATE;
   IF old.slot_id IS NULL THEN
     RETURN QUERY SELECT 'slot-unknown', NULL::integer, NULL::integer, NULL::integer;
@@ -1206,6 +1242,10 @@ BEGIN
       UPDATE site s SET name = coalesce(w.doc ->> 'name', s.name), zone = coalesce(w.doc ->> 'zone', s.zone),
              phone = coalesce(w.doc ->> 'phone', s.phone), active = coalesce((w.doc ->> 'active')::boolean, s.active)
        WHERE s.site_id = old.site_id RETURNING * INTO new;
+      IF new.zone <> old.zone THEN
+        -- A moment has one wall-clock time in any zone, so this direction is never ambiguous.
+        UPDATE slot s SET local_start = s.starts_at AT TIME ZONE new.zone, version = s.version + 1 WHERE s.site_id = new.site_id;
+      END IF;
     END IF;
     RETURN NEXT ROW(w.ord, note_saved('site', new.site_id, CASE WHEN old.site_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
                     new.site_id, new.code)::saved;
@@ -1416,6 +1456,7 @@ BEGIN
     RETURN;
   END IF;
   PERFORM lock_for_booking('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
+  PERFORM release_expired('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
   PERFORM FROM patient p WHERE p.patient_id IN (survivor.patient_id, duplicate.patient_id) ORDER BY p.patient_id FOR NO KEY UPDATE;
   SELECT * INTO survivor FROM patient p WHERE p.mrn = survivor_mrn;
   SELECT * INTO duplicate FROM patient p WHERE p.mrn = duplicate_mrn;

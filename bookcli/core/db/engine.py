@@ -26,13 +26,21 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
 TRY_AGAIN = frozenset({"40001", "40P01"})
 SLOT_BUSY = "55P03"
-AWAY = frozenset({"25006", "25P03", "57P01", "57P02", "57P03", "57P05", "53100", "53200", "53300", "08P01", "57014"})
+AWAY = frozenset(
+    {"25006", "25P03", "57P01", "57P02", "57P03", "57P05", "53100", "53200", "53300", "54000", "08P01", "57014"}
+)
 """SQLSTATEs that mean the database is away rather than that the request is wrong (traps.md, "Errors")."""
 
 _MADE_MEANWHILE = frozenset(
     {"request_pkey", "patient_mrn_key", "site_code_key", "test_code_key", "resource_site_id_code_key"}
 )
 """Another desk created the same thing a moment ago: sent again, the call finds it and decides."""
+
+GONE = frozenset({"25006", "25P03", "57P01", "57P02", "57P03", "57P05"})
+"""SQLSTATEs after which this connection is of no more use, but a new one may be; nothing was committed."""
+
+_POOL_HAD_NO_ROOM = ("query_wait_timeout", "server login has been failing", "no more connections allowed")
+"""What pgbouncer says before a statement ran; its other 08P01 may come after the server has committed."""
 
 _BY_CONSTRAINT = {
     "slot_booked_within_capacity": "slot-full",
@@ -115,9 +123,17 @@ def _translated(problem: psycopg.Error, connection: Connection, writes: bool) ->
         return RetryableConflict("The slot is busy.", code="busy", details={"sqlstate": state})
     if constraint in _BY_CONSTRAINT:
         return Refused("The database refused it.", code=_BY_CONSTRAINT[constraint], details={"constraint": constraint})
+    if state in GONE:
+        connection.close()
+    if writes and state.startswith("08") and not _never_ran(problem):
+        return OutcomeUnknown("The connection was lost before the database answered.")
     if state in AWAY or state.startswith("08"):
         return _away(problem, "answer")
     return _by_class(state, constraint, problem)
+
+
+def _never_ran(problem: psycopg.Error) -> bool:
+    return any(words in (problem.diag.message_primary or "") for words in _POOL_HAD_NO_ROOM)
 
 
 def _by_class(state: str, constraint: str, problem: psycopg.Error) -> BookcliError:

@@ -56,6 +56,6 @@ def refused_keys(connection: Connection, keys: Sequence[uuid.UUID]) -> set[uuid.
 
 @contextlib.contextmanager
 def rehearsal(connection: Connection) -> Iterator[None]:
-    """A transaction that is rolled back. Locks are held until then, so what happens in it is one batch, not a file."""
-    with connection.transaction(force_rollback=True):
+    """A transaction that is rolled back. Desks wait for its locks, so what happens in it is one batch, not a file."""
+    with call(connection, writes=False, deadline=None), connection.transaction(force_rollback=True):
         yield

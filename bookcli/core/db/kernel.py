@@ -152,7 +152,7 @@ def look_up(connection: Connection, reference: str, *, seen: bool = False) -> di
 
 def verify(connection: Connection) -> list[tuple[str, int]]:
     """(rule, violations) for every invariant; all must be 0. Reads everything, so it has no statement time-out."""
-    with connection.transaction(), call(connection, writes=False, deadline=None) as cursor:
+    with call(connection, writes=False, deadline=None) as cursor, connection.transaction():
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT rule, violations FROM app.verify()")
         return [(rule, violations) for rule, violations in cursor]
@@ -171,7 +171,7 @@ def seal_audit(connection: Connection, most: int) -> int | None:
 
 def verify_audit(connection: Connection, kept: tuple[int, str] | None) -> tuple[Any, ...]:
     """The row of `app.verify_audit`; `kept` is the number and hash of a seal. Reads everything, as `verify`."""
-    with connection.transaction(), call(connection, writes=False, deadline=None) as cursor:
+    with call(connection, writes=False, deadline=None) as cursor, connection.transaction():
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SELECT * FROM app.verify_audit(%s, %s)", kept or (None, None))
         row = cursor.fetchone()

@@ -31,7 +31,7 @@ def version(connection: Connection) -> int | None:
 
 def load(connection: Connection) -> bool:
     """Loads the schema unless it is there; whether it was loaded. Two at the same moment do it once."""
-    with connection.transaction(), call(connection, writes=True, deadline=60) as cursor:
+    with call(connection, writes=True, deadline=60) as cursor, connection.transaction():
         cursor.execute("SET LOCAL statement_timeout = '60s'")
         cursor.execute("SELECT pg_advisory_xact_lock(0, 1)")
         if version(connection) is not None:

@@ -30,7 +30,8 @@ def watched(descriptor: int, seconds: float | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _calls.pop(ticket, None)
+        with _condition:
+            _calls.pop(ticket, None)
 
 
 def _start(ticket: object, until: float, descriptor: int) -> None:
@@ -63,7 +64,8 @@ def _cut(descriptor: int) -> None:
 
 
 def _after_fork() -> None:
-    global _running
+    global _condition, _running
+    _condition = threading.Condition()
     _running = False
     _calls.clear()
 

@@ -13,9 +13,9 @@ def new_key() -> uuid.UUID:
     return uuid.uuid4()
 
 
-def derived_key(key: uuid.UUID, position: int) -> uuid.UUID:
-    """The key of the n-th appointment of a visit, the same in every attempt."""
-    return uuid.uuid5(key, str(position))
+def derived_key(key: uuid.UUID, position: int, *, of: int, in_order: bool = False) -> uuid.UUID:
+    """The key of the n-th of `of` appointments of a visit, the same in every attempt at the same visit."""
+    return uuid.uuid5(key, f"{position}/{of}/{in_order}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,10 @@ def visit(context: Context, requests: Sequence[BookingRequest], key: uuid.UUID, 
     """
     if not 1 <= len(requests) <= 20:
         raise InvalidInput("A visit has between 1 and 20 tests.", code="visit-size")
-    parts = [replace(request, key=derived_key(key, n)) for n, request in enumerate(requests)]
+    parts = [
+        replace(request, key=derived_key(key, n, of=len(requests), in_order=in_order))
+        for n, request in enumerate(requests)
+    ]
     return replace(_outcome(context, parts, _decide(context, parts, together=True, in_order=in_order)), request_key=key)
 
 
@@ -146,6 +149,7 @@ def _ask(context: Context, batch: list[dict[str, Any]], together: bool, in_order
 def _outcome(
     context: Context, requests: Sequence[BookingRequest], verdicts: list[Verdict], site: str | None = None
 ) -> Outcome:
+    verdicts = [_as_it_is_now(request, verdict) for request, verdict in zip(requests, verdicts, strict=True)]
     lost = [(r, v) for r, v in zip(requests, verdicts, strict=True) if v.verdict not in WON]
     if not lost:
         # A hold that was moved is a hold still.
@@ -164,6 +168,12 @@ def _outcome(
     )
 
 
+def _as_it_is_now(request: BookingRequest, verdict: Verdict) -> Verdict:
+    """The answer kept under a key, unless what it promised has been cancelled since."""
+    undone = verdict.won and verdict.status == "cancelled" and request.status != "cancelled"
+    return replace(verdict, verdict="cancelled") if undone else verdict
+
+
 def _raise_not_found(context: Context, request: BookingRequest, why: Verdict) -> None:
     if why.verdict == "test-unknown":
         suggestions.check_codes(context, test=request.test)
@@ -173,8 +183,8 @@ def _raise_not_found(context: Context, request: BookingRequest, why: Verdict) ->
 
 
 def _alternatives(context: Context, request: BookingRequest, why: Verdict, site: str | None) -> list[Slot]:
-    if why.verdict in {"key-reused", "wrong-status"} or not request.test:
+    if why.verdict in {"key-reused", "wrong-status", "cancelled"} or not request.test:
         return []
     near = why.starts_at or request.place.start
-    day = request.place.day or (near.date() if near else clock.now().date())
+    day = request.place.day or clock.to_local(near or clock.now(), why.zone or "UTC").date()
     return slots.nearest(context, test=request.test, site=request.place.site or site, day=day)

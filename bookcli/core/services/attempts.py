@@ -6,12 +6,13 @@ doing it twice is doing it once.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from ..db.engine import RetryableConflict
+from ..db.engine import GONE, RetryableConflict
 from ..errors import OutcomeUnknown, Unavailable
 
 Answer = TypeVar("Answer")
@@ -35,6 +36,8 @@ def once(ask: Callable[[], Answer]) -> Answer:
 def until_known(ask: Callable[[], Answer]) -> Answer:
     """Asks until there is an answer: conflicts up to five times, a lost answer until the deadline.
 
+    A connection that the server had ended is opened again once.
+
     Safe because every question is idempotent: bookings by their key, changes of status by their effect.
     Raises Unavailable when nothing was changed; OutcomeUnknown when it was never known.
     """
@@ -48,13 +51,22 @@ def until_known(ask: Callable[[], Answer]) -> Answer:
                 raise lost or _busy() from None
         except OutcomeUnknown as unknown:
             lost = unknown
-        except Unavailable:
-            if lost is None:
+        except Unavailable as away:
+            if lost is None and (attempt > 0 or away.details.get("sqlstate") not in GONE):
                 raise
         if lost is not None and time.monotonic() > give_up:
             raise lost
         _pause(attempt)
     raise lost or _busy()
+
+
+@contextlib.contextmanager
+def after_saving(what: str) -> Iterator[None]:
+    """For reading back what was saved: when that fails, nobody may be told that nothing was changed."""
+    try:
+        yield
+    except (Unavailable, OutcomeUnknown):
+        raise OutcomeUnknown(f"{what} was saved, but could not be shown.", code="saved-not-shown") from None
 
 
 def _is_too_busy(conflict: RetryableConflict, attempt: int) -> bool:

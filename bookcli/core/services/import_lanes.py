@@ -28,7 +28,8 @@ Decided = dict[int, RowVerdict]
 """Verdicts by the position of their row."""
 
 _LONGEST_CHAIN = 50
-_STATEMENT_TOO_LONG = "57014"
+_TOO_MUCH_AT_ONCE = frozenset({"57014", "53200", "54000"})
+"""The statement took too long, the lock table is full, or the call would have asked for too many locks."""
 
 
 class Lane:
@@ -226,4 +227,4 @@ def _address(row: Planned) -> queries.SlotAddress:
 
 
 def _takes_too_long(problem: Unavailable) -> bool:
-    return problem.code == "busy" or problem.details.get("sqlstate") == _STATEMENT_TOO_LONG
+    return problem.code == "busy" or problem.details.get("sqlstate") in _TOO_MUCH_AT_ONCE

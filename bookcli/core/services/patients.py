@@ -17,7 +17,7 @@ from ..model import patients as rules
 from ..model.appointments import sentence
 from ..model.patients import FIELDS, Patient
 from ..model.text import clean_name, clean_note
-from .attempts import once
+from .attempts import after_saving, once
 
 
 def validated(fields: Mapping[str, str]) -> dict[str, Any]:
@@ -63,7 +63,8 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
         raise OutcomeUnknown(unknown.message, hint="Look whether the patient is there: bookcli patient find") from None
     if saved.verdict == "mrn-taken" or not saved.code:
         raise Refused("That number already belongs to a patient.", hint="bookcli patient show", code="mrn-taken")
-    return _record(context, saved.code, seen=False)
+    with after_saving(f"Patient {saved.code}"):
+        return _record(context, saved.code, seen=False)
 
 
 def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
@@ -80,7 +81,8 @@ def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
     if clean.get("mrn", current.mrn) != current.mrn:
         raise InvalidInput("The number of a patient cannot be changed.", hint="bookcli patient merge", code="mrn-fixed")
     once(lambda: kernel.save(context.connection(), "patients", [{**clean, "mrn": current.mrn}]))
-    return _record(context, current.mrn, seen=False)
+    with after_saving(f"Patient {current.mrn}"):
+        return _record(context, current.mrn, seen=False)
 
 
 def get(context: Context, mrn: str) -> Patient:

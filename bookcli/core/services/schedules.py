@@ -37,7 +37,7 @@ from ..model.schedules import (
 )
 from ..model.text import clean_note
 from . import catalog, suggestions
-from .attempts import once
+from .attempts import after_saving, once
 
 BATCH = 2000
 _LONGEST_PERIOD = timedelta(days=3653)
@@ -197,7 +197,8 @@ def close(context: Context, site: str, resource: str, start: datetime, end: date
     closure_id, slots = once(
         lambda: kernel.close_period(context.connection(), ids["site_id"], ids["resource_id"], period, text)
     )
-    return Closed(closure_id, slots, affected(context, site, resource, start, end))
+    with after_saving(f"Closure {closure_id}"):
+        return Closed(closure_id, slots, affected(context, site, resource, start, end))
 
 
 def affected(context: Context, site: str, resource: str, start: datetime, end: datetime) -> list[dict[str, Any]]:

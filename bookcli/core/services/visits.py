@@ -23,8 +23,8 @@ def requests(patient: str, parts: Sequence[Part]) -> list[BookingRequest]:
 def offers(context: Context, patient: str, tests: Sequence[str], *, site: str = "", on: str = "") -> list[Part]:
     """The first free places of a day for the tests in their order, one after the other, while the patient is free.
 
-    Taking the earliest place each time finds a way whenever there is one. Raises NotFound, InvalidInput, and Refused
-    `no-room-that-day` naming the test that found none.
+    Taking the one that ends first each time finds a way whenever there is one. Raises NotFound, InvalidInput, and
+    Refused `no-room-that-day` naming the test that found none.
     """
     if not 1 <= len(tests) <= 20:
         raise InvalidInput("The tests are not said.", hint="Use --take TEST=SLOT, or --tests A+B.", code="visit-size")
@@ -36,12 +36,16 @@ def offers(context: Context, patient: str, tests: Sequence[str], *, site: str = 
     after: datetime | None = None
     for test in tests:
         free = slots.find(context, slots.Search(test, (day, day), [code], most=2000))
-        first = next((slot for slot in free if _suits(slot, after, engaged)), None)
+        first = min((slot for slot in free if _suits(slot, after, engaged)), key=_ends, default=None)
         if first is None:
             raise _no_room(test)
         parts.append((test, first.slot_id))
         after = first.end
     return parts
+
+
+def _ends(slot: Slot) -> datetime:
+    return slot.end
 
 
 def _suits(slot: Slot, after: datetime | None, engaged: Sequence[tuple[datetime, datetime]]) -> bool:
