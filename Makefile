@@ -17,6 +17,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: install
 	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli demo -o table
+	@echo 'In this shell first:  export PATH="$(abspath $(BIN)):$$PATH" BOOKCLI_HOME="$(DEMO)"'
 
 demo-stop: install
 	@BOOKCLI_HOME="$(DEMO)" $(BIN)/bookcli down

@@ -146,10 +146,17 @@ def _one_day(words: str, today: date) -> tuple[date, date]:
 def _range(words: str, today: date) -> tuple[date, date]:
     first_words, _, last_words = (part.strip() for part in words.partition(".."))
     first = _day(first_words, today, today) if first_words else today
-    last = _day(last_words, today, first)
+    last = _day(last_words, today, end_counts_from(first_words, last_words, first, today))
     if last < first:
         raise _unclear_day("write the first day first: 2026-12-01..2026-12-07")
     return first, last
+
+
+def end_counts_from(first_words: str, last_words: str, first: date, today: date) -> date:
+    """The day from which the end of a range is counted: its start (`mon..fri`, `2026-12-01..+7d`), but today when
+    both ends say how far off they are (`+7d..+8d`)."""
+    signs = ("+", "-")
+    return today if first_words.startswith(signs) and last_words.startswith(signs) else first
 
 
 def _named_period(words: str, today: date) -> tuple[date, date] | None:

@@ -187,4 +187,6 @@ def _alternatives(context: Context, request: BookingRequest, why: Verdict, site:
         return []
     near = why.starts_at or request.place.start
     day = request.place.day or clock.to_local(near or clock.now(), why.zone or "UTC").date()
-    return slots.nearest(context, test=request.test, site=request.place.site or site, day=day)
+    at_site = request.place.site or site
+    found = slots.nearest(context, test=request.test, site=at_site, day=day, near=near, most=4)
+    return [slot for slot in found if slot.slot_id != why.slot_id][:3]

@@ -211,7 +211,7 @@ def reopen(context: Context, closure_id: int) -> int:
     """Takes a closure back; how many slots opened. Raises NotFound."""
     opened = once(lambda: kernel.reopen(context.connection(), closure_id))
     if opened is None:
-        raise NotFound("There is no such closure in force.", hint="bookcli closure list", code="closure-unknown")
+        raise NotFound("There is no such closure in force.", hint="bookcli schedule closures", code="closure-unknown")
     return opened
 
 

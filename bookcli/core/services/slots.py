@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from ..context import Context
 from ..db import kernel
@@ -44,14 +44,19 @@ def find(context: Context, search: Search) -> list[Slot]:
     return found
 
 
-def nearest(context: Context, *, test: str, site: str | None, day: date, most: int = 3) -> list[Slot]:
-    """Free slots for a test nearest to a day: first at the site from that day on, then at any site."""
+def nearest(
+    context: Context, *, test: str, site: str | None, day: date, near: datetime | None = None, most: int = 3
+) -> list[Slot]:
+    """Free slots for a test nearest to a day, or to a moment of it: first at the site from that day on, then at any."""
     days = (day, day + timedelta(days=30))
     for sites in ([site] if site else [], []):
         try:
-            found = find(context, Search(test, days, sites, most=most))
+            found = find(context, Search(test, days, sites, most=most if near is None else 100))
         except NotFound:
             return []
+        if found and near is not None:
+            closest = sorted(found, key=lambda slot: abs(slot.start - near))[:most]
+            return sorted(closest, key=lambda slot: slot.start)
         if found:
             return found
     return []

@@ -219,3 +219,9 @@ def test_whatever_is_typed_is_understood_or_refused_in_one_sentence(text: str, t
             parse_of_day(text)
         except InvalidInput as problem:
             assert problem.code == "time-unclear"
+
+
+def test_both_ends_of_a_range_are_counted_from_today_when_both_say_how_far_off_they_are() -> None:
+    monday = date(2026, 11, 23)
+    assert parse_period("+7d..+8d", monday) == (date(2026, 11, 30), date(2026, 12, 1))
+    assert parse_period("2026-12-01..+7d", monday) == (date(2026, 12, 1), date(2026, 12, 8))
