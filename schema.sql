@@ -1,7 +1,7 @@
 -- bookcli: the tables, the constraints and the kernel. This file is the one truth about the database.
 --
--- Reading order: words, catalog, schedules and slots, patients, appointments, what follows an appointment,
--- the kernel (every write to a booking), the hot reads, the invariants.
+-- Reading order: roles, words, catalog, schedules and slots, patients, appointments, what follows an appointment,
+-- the gateway (who is asking), the kernel (every write to a booking), the reads, the audit, the invariants, the grants.
 --
 -- What must stay true, whatever runs at the same time:
 --   * a slot never holds more active appointments than its capacity   slot.booked CHECK  +  occupancy primary key
@@ -9,6 +9,8 @@
 --   * a patient is never in two places at once                        appointment_patient_in_one_place
 --   * every change leaves one audit row, written by the same transaction, and so does every look at a patient
 --   * an audit row that was altered afterwards is found       verify_audit, from a head that is kept elsewhere
+--   * who has no live session sees no patient and books nothing       no grant on a table that knows patients, row-level
+--                                                             security on all of them, `enter` in every granted function
 --
 -- The rule sheet for locks:
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
@@ -18,12 +20,31 @@
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
 -- Everything runs in READ COMMITTED, which `book` asserts.
 
-CREATE SCHEMA app;
-CREATE SCHEMA ext;
-CREATE EXTENSION btree_gist WITH SCHEMA ext;
-CREATE EXTENSION unaccent WITH SCHEMA ext;
-CREATE EXTENSION pg_trgm WITH SCHEMA ext;
-SET LOCAL search_path = app, ext;
+-- Roles: a desk, a worker, an auditor and an administrator log in as roles of their own that are members of one of these.
+-- What a person may do is decided by their session (role_permission); what a machine may do at all, by its role.
+DO $$
+DECLARE wanted text;
+BEGIN
+  FOREACH wanted IN ARRAY ARRAY['bookcli_owner', 'bookcli_desk', 'bookcli_worker', 'bookcli_auditor', 'bookcli_admin'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = wanted) THEN
+      BEGIN
+        EXECUTE format('CREATE ROLE %I NOLOGIN NOINHERIT', wanted);
+      EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        NULL;  -- another database of this server is being prepared at the same moment
+      END;
+    END IF;
+  END LOOP;
+  IF NOT pg_has_role('bookcli_admin', 'bookcli_owner', 'MEMBER') THEN
+    -- Not inherited: an administrator says SET ROLE bookcli_owner, as `bookcli db upgrade` does, or is like anybody else.
+    GRANT bookcli_owner TO bookcli_admin;
+  END IF;
+  IF NOT pg_has_role('bookcli_owner', 'MEMBER') THEN
+    EXECUTE format('GRANT bookcli_owner TO %I', session_user);
+  END IF;
+  EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+  EXECUTE format('GRANT CONNECT ON DATABASE %I TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin', current_database());
+  EXECUTE format('GRANT CREATE, CONNECT ON DATABASE %I TO bookcli_owner', current_database());
+END $$;
 
 -- Settings of the database rather than of a session: behind pgbouncer a session setting leaks to the next client.
 DO $$
@@ -36,6 +57,16 @@ BEGIN
     EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
   END LOOP;
 END $$;
+
+SET LOCAL ROLE bookcli_owner;
+-- Without a schema, because only so does it take away what everybody has by default.
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+CREATE SCHEMA app;
+CREATE SCHEMA ext;
+CREATE EXTENSION btree_gist WITH SCHEMA ext;
+CREATE EXTENSION unaccent WITH SCHEMA ext;
+CREATE EXTENSION pg_trgm WITH SCHEMA ext;
+SET LOCAL search_path = app, ext;
 
 
 -- Words ---------------------------------------------------------------------------------------------------------
@@ -347,6 +378,7 @@ CREATE TABLE audit (
   audit_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at              timestamptz NOT NULL DEFAULT now(),
   actor           text NOT NULL DEFAULT session_user,
+  staff           text NOT NULL DEFAULT coalesce(current_setting('bookcli.staff', true), ''),
   source          text NOT NULL DEFAULT concat_ws(' ', current_setting('application_name'), host(inet_client_addr())),
   action          text NOT NULL,
   patient_id      integer,
@@ -356,6 +388,8 @@ CREATE TABLE audit (
 );
 COMMENT ON TABLE audit IS
   'One row per change and per look at a patient, written by the kernel. No free text, so no patient data beyond the ids.';
+COMMENT ON COLUMN audit.actor IS 'The machine: the role it logged in as.';
+COMMENT ON COLUMN audit.staff IS 'The person: whose session it was, as `enter` found it; empty for a machine that needs none.';
 COMMENT ON COLUMN audit.source IS 'From where: the program and, over a network, its address.';
 COMMENT ON COLUMN audit.patient_id IS 'The patient; of a look at several, after.patients has them all.';
 COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was looked at.';
@@ -396,6 +430,537 @@ CREATE TRIGGER audit_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON audit
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER seal_only_grows BEFORE UPDATE OR DELETE OR TRUNCATE ON seal
   FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- The gateway: who is asking ----------------------------------------------------------------------------------------
+-- Every granted function begins with `enter`. The machine is the role it logged in as; the person is a session, whose
+-- random token every call carries and of which only a hash is kept. Passwords never come here: a desk stretches one with
+-- argon2id (RFC 9106) and sends the key, of which a hash is kept too.
+
+CREATE TYPE staff_role AS ENUM ('desk', 'manager', 'auditor', 'worker');
+
+CREATE TABLE permission (
+  permission  text PRIMARY KEY,
+  meaning     label NOT NULL
+);
+COMMENT ON TABLE permission IS 'What somebody may be allowed to do.';
+INSERT INTO permission VALUES
+  ('see-patients', 'find patients, see the day and what a patient has booked'),
+  ('edit-patients', 'add, change and merge patients'),
+  ('book', 'book, hold, move and cancel, and note who came'),
+  ('record-history', 'record appointments of the past'),
+  ('manage-schedules', 'hours, slots and closures'),
+  ('manage-capacity', 'how many a slot takes'),
+  ('manage-catalog', 'sites, tests and resources'),
+  ('manage-staff', 'who works here, as what, and their sessions'),
+  ('export', 'write all patients or appointments into a file'),
+  ('read-audit', 'read who did and saw what'),
+  ('seal-audit', 'chain what is new in the audit'),
+  ('verify', 'count the invariants and prove the audit'),
+  ('expire-holds', 'give back the places of holds whose time is over'),
+  ('send', 'send messages and replay kept requests');
+
+CREATE TABLE role_permission (
+  role        text NOT NULL CHECK (role IN ('desk', 'manager', 'auditor', 'worker', 'owner')),
+  permission  text NOT NULL REFERENCES permission,
+  PRIMARY KEY (role, permission)
+);
+COMMENT ON TABLE role_permission IS
+  'Who may do what: the roles of people, and of two kinds of machine that need no session, `worker` (members of '
+  'bookcli_worker) and `owner` (whoever may become bookcli_owner), who keeps the house but sees no patient.';
+INSERT INTO role_permission
+  SELECT role, permission
+    FROM (VALUES
+      ('desk', '{see-patients,edit-patients,book,expire-holds}'::text[]),
+      ('manager', '{see-patients,edit-patients,book,expire-holds,record-history,manage-schedules,manage-capacity,manage-catalog,manage-staff,export,read-audit,seal-audit,verify}'),
+      ('auditor', '{read-audit,seal-audit,verify}'),
+      ('worker', '{send,expire-holds,seal-audit,verify}'),
+      ('owner', '{manage-staff,seal-audit,verify}')) AS roles (role, permissions),
+    LATERAL unnest(permissions) AS permission;
+
+CREATE TABLE staff (
+  staff_id        integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  name            text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9]([a-z0-9._-]{0,38}[a-z0-9])?$'),
+  full_name       label NOT NULL,
+  role            staff_role NOT NULL,
+  sites           integer[] CHECK (cardinality(sites) > 0),
+  salt            bytea CHECK (octet_length(salt) BETWEEN 16 AND 64),
+  passes          integer CHECK (passes BETWEEN 1 AND 64),
+  memory_kib      integer CHECK (memory_kib BETWEEN 8192 AND 4194304),
+  lanes           integer CHECK (lanes BETWEEN 1 AND 64),
+  key_hash        bytea CHECK (octet_length(key_hash) = 32),
+  must_change     boolean NOT NULL DEFAULT false,
+  disabled_at     timestamptz,
+  created_at      timestamptz NOT NULL DEFAULT now(),
+  CONSTRAINT staff_password_is_whole CHECK (num_nulls(salt, passes, memory_kib, lanes, key_hash) IN (0, 5))
+);
+COMMENT ON TABLE staff IS 'Who works here. Nobody is ever deleted, because the audit names them.';
+COMMENT ON COLUMN staff.sites IS 'The sites they book and change at and whose day they see; NULL: all.';
+COMMENT ON COLUMN staff.key_hash IS 'SHA-256 of the password stretched by argon2id with salt, passes, memory_kib and lanes. NULL: no password.';
+COMMENT ON COLUMN staff.must_change IS 'Somebody else chose the password: nothing can be done but to change it.';
+
+CREATE TABLE session (
+  session_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  staff_id    integer NOT NULL REFERENCES staff,
+  token_hash  bytea NOT NULL UNIQUE CHECK (octet_length(token_hash) = 32),
+  actor       text NOT NULL DEFAULT session_user,
+  source      text NOT NULL DEFAULT concat_ws(' ', current_setting('application_name'), host(inet_client_addr())),
+  started_at  timestamptz NOT NULL DEFAULT now(),
+  seen_at     timestamptz NOT NULL DEFAULT now(),
+  idle        interval NOT NULL CHECK (idle > interval '0'),
+  expires_at  timestamptz NOT NULL,
+  locked_at   timestamptz,
+  ended_at    timestamptz,
+  ended_by    text
+);
+COMMENT ON TABLE session IS 'Who is or was signed in. A token is known by its SHA-256 alone.';
+COMMENT ON COLUMN session.seen_at IS 'To the minute: written at most once a minute.';
+CREATE INDEX session_of_staff ON session (staff_id) WHERE ended_at IS NULL;
+
+CREATE TABLE sign_in_attempt (
+  name_hash     bytea PRIMARY KEY,
+  failures      integer NOT NULL DEFAULT 0,
+  locked_until  timestamptz,
+  last_at       timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE sign_in_attempt IS
+  'Failures by the name that was typed, whether or not anybody has it: known and unknown names are answered alike. '
+  'Hashed with a secret, because people type passwords there.';
+
+CREATE TABLE gateway (
+  one             boolean PRIMARY KEY DEFAULT true CHECK (one),
+  secret          bytea NOT NULL DEFAULT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
+  idle            interval NOT NULL DEFAULT '30 minutes' CHECK (idle BETWEEN '1 minute' AND '1 day'),
+  longest         interval NOT NULL DEFAULT '12 hours' CHECK (longest BETWEEN '1 minute' AND '30 days'),
+  free_failures   integer NOT NULL DEFAULT 5 CHECK (free_failures BETWEEN 1 AND 20),
+  first_wait      interval NOT NULL DEFAULT '30 seconds' CHECK (first_wait > '0'),
+  longest_wait    interval NOT NULL DEFAULT '15 minutes' CHECK (longest_wait > '0'),
+  passes          integer NOT NULL DEFAULT 2,
+  memory_kib      integer NOT NULL DEFAULT 19456,
+  lanes           integer NOT NULL DEFAULT 1
+);
+COMMENT ON TABLE gateway IS
+  'The rules of signing in, in their only row. The argon2id parameters are the least a new password is stretched with: '
+  'OWASP Password Storage Cheat Sheet, 19 MiB, 2 passes, 1 lane.';
+INSERT INTO gateway DEFAULT VALUES;
+
+CREATE TYPE acting AS (staff_id integer, name text, role text, sites integer[], session_id bigint);
+COMMENT ON TYPE acting IS 'Whoever makes this call; for a machine without a session only the role.';
+
+CREATE FUNCTION token_hash(token text) RETURNS bytea LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
+$$ SELECT sha256(convert_to(token, 'UTF8')) $$;
+
+CREATE FUNCTION machine_role() RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN pg_has_role(session_user, 'bookcli_owner', 'MEMBER') THEN 'owner'
+              WHEN pg_has_role(session_user, 'bookcli_worker', 'MEMBER') THEN 'worker' END
+$$;
+COMMENT ON FUNCTION machine_role IS 'What a machine is without anybody''s session; NULL for a desk. A superuser is an owner and never a worker.';
+
+CREATE FUNCTION deny(why text, wanted text, who acting DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  -- The exception takes back whatever this transaction wrote, so the attempt is in the server's log.
+  RAISE LOG 'bookcli denied % to % (staff % session %): %', wanted,
+    concat_ws(' ', session_user, current_setting('application_name'), host(inet_client_addr())),
+    who.name, who.session_id, why;
+  RAISE EXCEPTION '%', why USING ERRCODE = 'insufficient_privilege';
+END $$;
+COMMENT ON FUNCTION deny IS 'Ends the call with 42501; the message is a code: not-signed-in, session-expired, session-locked, password-change-needed, forbidden.';
+
+CREATE FUNCTION session_problem(s session, f staff) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN s.ended_at IS NOT NULL OR s.expires_at <= now() OR s.seen_at + s.idle <= now() OR f.disabled_at IS NOT NULL
+              THEN 'session-expired'
+              WHEN s.locked_at IS NOT NULL THEN 'session-locked'
+              WHEN f.must_change THEN 'password-change-needed' END
+$$;
+COMMENT ON FUNCTION session_problem IS 'Why a session opens nothing, or NULL when it is live.';
+
+CREATE FUNCTION may(who acting, wanted text) RETURNS boolean LANGUAGE sql STABLE AS
+$$ SELECT EXISTS (SELECT FROM role_permission p WHERE p.role = who.role AND p.permission = wanted) $$;
+
+CREATE FUNCTION enter(token text, wanted text) RETURNS acting
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  who      acting;
+  problem  text;
+  seen     timestamptz;
+BEGIN
+  IF token IS NULL THEN
+    who.role := machine_role();
+    IF who.role IS NULL OR NOT may(who, wanted) THEN
+      PERFORM deny('not-signed-in', wanted);
+    END IF;
+    PERFORM set_config('bookcli.staff', '', true);
+    RETURN who;
+  END IF;
+  SELECT f.staff_id, f.name, f.role::text, f.sites, s.session_id, session_problem(s, f), s.seen_at
+    INTO who.staff_id, who.name, who.role, who.sites, who.session_id, problem, seen
+    FROM session s JOIN staff f USING (staff_id) WHERE s.token_hash = token_hash(token);
+  IF who.staff_id IS NULL THEN
+    PERFORM deny('session-expired', wanted);
+  ELSIF problem IS NOT NULL THEN
+    PERFORM deny(problem, wanted, who);
+  ELSIF NOT may(who, wanted) THEN
+    PERFORM deny('forbidden', wanted, who);
+  END IF;
+  PERFORM set_config('bookcli.staff', who.name, true);
+  IF seen < now() - interval '1 minute' AND NOT current_setting('transaction_read_only')::boolean THEN
+    -- Nobody waits for this row: whoever else is at it writes the same minute.
+    UPDATE session SET seen_at = now()
+     WHERE session_id = (SELECT s.session_id FROM session s WHERE s.session_id = who.session_id FOR NO KEY UPDATE SKIP LOCKED);
+  END IF;
+  RETURN who;
+END $$;
+COMMENT ON FUNCTION enter IS
+  'The door: whoever makes this call, if a live session (or, without one, the machine''s role) has the permission. Whose name '
+  'the audit will write is settled here, after anything a client could have set. Raises 42501 as `deny`.';
+
+CREATE FUNCTION stay_within(who acting, at_sites integer[]) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF who.sites IS NOT NULL AND NOT at_sites <@ who.sites THEN
+    PERFORM deny('forbidden', 'another site', who);
+  END IF;
+END $$;
+COMMENT ON FUNCTION stay_within IS 'Raises forbidden for somebody who is bound to other sites.';
+
+CREATE FUNCTION site_of(which bigint) RETURNS integer[] LANGUAGE sql STABLE AS
+$$ SELECT ARRAY(SELECT s.site_id FROM appointment a JOIN slot s USING (slot_id) WHERE a.appointment_id = which) $$;
+COMMENT ON FUNCTION site_of IS 'The site of an appointment, as an array; empty when there is none.';
+
+CREATE FUNCTION sign_in_parameters(login text) RETURNS TABLE (salt bytea, passes integer, memory_kib integer, lanes integer)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+  SELECT coalesce(f.salt, substr(sha256(g.secret || 'salt' || convert_to(lower(login), 'UTF8')), 1, 16)),
+         coalesce(f.passes, x.passes, g.passes), coalesce(f.memory_kib, x.memory_kib, g.memory_kib), coalesce(f.lanes, x.lanes, g.lanes)
+    FROM gateway g
+    LEFT JOIN staff f ON f.name = lower(login) AND f.key_hash IS NOT NULL
+    -- Nobody has that name: the answer is somebody's, always the same, with a salt that looks like any other.
+    LEFT JOIN LATERAL (
+      SELECT o.passes, o.memory_kib, o.lanes FROM staff o
+       WHERE o.key_hash IS NOT NULL AND f.staff_id IS NULL
+       ORDER BY sha256(g.secret || convert_to(lower(login) || ' ' || o.staff_id, 'UTF8')) LIMIT 1) x ON true
+$$;
+COMMENT ON FUNCTION sign_in_parameters IS 'How a desk stretches the password of a name; an unknown name is answered just like a known one.';
+
+CREATE FUNCTION open_session(who integer, session_idle interval, session_longest interval) RETURNS TABLE (token text, expires_at timestamptz, idle_seconds integer)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  -- 366 random bits from the server's own strong source, of which 256 are kept.
+  made text := encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'hex');
+  one session;
+BEGIN
+  INSERT INTO session (staff_id, token_hash, idle, expires_at)
+  VALUES (who, token_hash(made), session_idle, now() + session_longest) RETURNING * INTO one;
+  INSERT INTO audit (action, staff, after)
+  SELECT 'sign-in', f.name, jsonb_build_object('session', one.session_id, 'role', f.role) FROM staff f WHERE f.staff_id = who;
+  RETURN QUERY SELECT made, one.expires_at, extract(epoch FROM session_idle)::integer;
+END $$;
+COMMENT ON FUNCTION open_session IS 'A session with a new random token of 256 bits, of which only this answer has the text.';
+
+CREATE FUNCTION end_sessions(which bigint[], why text, by_whom text) RETURNS integer
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  done integer;
+BEGIN
+  WITH ended AS (
+    UPDATE session SET ended_at = now(), ended_by = why WHERE session_id = ANY (which) AND ended_at IS NULL
+    RETURNING session_id, staff_id
+  ), noted AS (
+    INSERT INTO audit (action, staff, after)
+    SELECT 'sign-out', by_whom, jsonb_build_object('session', e.session_id, 'of', f.name, 'why', why)
+      FROM ended e JOIN staff f USING (staff_id)
+  )
+  SELECT count(*) INTO done FROM ended;
+  RETURN done;
+END $$;
+COMMENT ON FUNCTION end_sessions IS 'Ends sessions and writes down whose, why and by whom; how many were live.';
+
+CREATE FUNCTION sessions_of(who integer, but bigint DEFAULT NULL) RETURNS bigint[] LANGUAGE sql STABLE AS
+$$ SELECT ARRAY(SELECT s.session_id FROM session s WHERE s.staff_id = who AND s.ended_at IS NULL AND s.session_id IS DISTINCT FROM but) $$;
+
+CREATE FUNCTION check_password(login text, stretched bytea) RETURNS TABLE (verdict text, staff_id integer, wait_seconds integer)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  rules    gateway;
+  attempt  sign_in_attempt;
+  found    staff;
+  moment   timestamptz;
+  spelled  bytea;
+BEGIN
+  SELECT * INTO rules FROM gateway;
+  spelled := sha256(rules.secret || 'name' || convert_to(lower(login), 'UTF8'));
+  -- The row is locked until the answer is written, so guessing at one name from many desks at once wins nothing.
+  INSERT INTO sign_in_attempt (name_hash) VALUES (spelled) ON CONFLICT DO NOTHING;
+  SELECT * INTO attempt FROM sign_in_attempt WHERE name_hash = spelled FOR UPDATE;
+  moment := clock_timestamp();
+  SELECT * INTO found FROM staff f WHERE f.name = lower(login);
+  IF attempt.locked_until > moment THEN
+    INSERT INTO audit (action, staff, after) VALUES ('sign-in-refused', coalesce(found.name, ''), '{"why": "locked"}');
+    RETURN QUERY SELECT 'locked', NULL::integer, ceil(extract(epoch FROM attempt.locked_until - moment))::integer;
+  ELSIF stretched IS NULL OR found.key_hash IS DISTINCT FROM sha256(stretched) OR found.disabled_at IS NOT NULL THEN
+    UPDATE sign_in_attempt a
+       SET failures = a.failures + 1, last_at = moment,
+           locked_until = CASE WHEN a.failures + 1 >= rules.free_failures
+                               THEN moment + least(rules.first_wait * 2 ^ least(a.failures + 1 - rules.free_failures, 20), rules.longest_wait) END
+     WHERE a.name_hash = spelled RETURNING * INTO attempt;
+    -- A name that nobody has may be a password: it is not written down.
+    INSERT INTO audit (action, staff, after)
+    VALUES ('sign-in-refused', coalesce(found.name, ''), jsonb_build_object('why', 'credentials', 'failures', attempt.failures));
+    RETURN QUERY SELECT 'wrong-credentials', NULL::integer, coalesce(ceil(extract(epoch FROM attempt.locked_until - moment)), 0)::integer;
+  ELSE
+    DELETE FROM sign_in_attempt a WHERE a.name_hash = spelled;
+    RETURN QUERY SELECT 'right', found.staff_id, 0;
+  END IF;
+END $$;
+COMMENT ON FUNCTION check_password IS
+  'right, wrong-credentials or locked. After some failures the name is locked, each time twice as long; a wrong password, an '
+  'unknown name and a disabled person get the same answer.';
+
+CREATE FUNCTION sign_in(login text, stretched bytea, previous text DEFAULT NULL)
+RETURNS TABLE (verdict text, token text, name text, full_name text, role text, expires_at timestamptz, idle_seconds integer,
+               must_change boolean, wait_seconds integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  answer record;
+BEGIN
+  SELECT * INTO answer FROM check_password(login, stretched);
+  IF answer.verdict <> 'right' THEN
+    RETURN QUERY SELECT answer.verdict, NULL::text, NULL::text, NULL::text, NULL::text, NULL::timestamptz, NULL::integer, NULL::boolean,
+                        answer.wait_seconds;
+    RETURN;
+  END IF;
+  DELETE FROM sign_in_attempt a WHERE a.last_at < now() - interval '1 day' AND coalesce(a.locked_until, now()) <= now();
+  PERFORM end_sessions(ARRAY(SELECT s.session_id FROM session s WHERE s.token_hash = token_hash(previous)), 'switched', f.name)
+     FROM staff f WHERE f.staff_id = answer.staff_id;
+  RETURN QUERY
+    SELECT 'signed-in', o.token, f.name, f.full_name::text, f.role::text, o.expires_at, o.idle_seconds, f.must_change, 0
+      FROM staff f, gateway g, LATERAL open_session(f.staff_id, g.idle, g.longest) o WHERE f.staff_id = answer.staff_id;
+END $$;
+COMMENT ON FUNCTION sign_in IS
+  'Opens a session for a name and its stretched password, and ends the one the desk had before; or as check_password.';
+
+CREATE FUNCTION sign_in_here(login text, as_role staff_role DEFAULT 'manager') RETURNS TABLE (token text, expires_at timestamptz, idle_seconds integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  who integer;
+BEGIN
+  IF NOT pg_has_role(session_user, 'bookcli_owner', 'MEMBER') THEN
+    PERFORM deny('forbidden', 'sign-in-here');
+  END IF;
+  INSERT INTO staff (name, full_name, role) VALUES (login, login, as_role) ON CONFLICT (name) DO NOTHING;
+  SELECT f.staff_id INTO who FROM staff f WHERE f.name = login AND f.disabled_at IS NULL;
+  RETURN QUERY SELECT * FROM open_session(who, '30 days', '30 days');
+END $$;
+COMMENT ON FUNCTION sign_in_here IS
+  'For whoever owns the database, as with the embedded servers: they need no password to be somebody. Audited like any other.';
+
+CREATE FUNCTION sign_out(token text) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+  SELECT end_sessions(array_agg(s.session_id), 'signed out', max(f.name)) > 0
+    FROM session s JOIN staff f USING (staff_id) WHERE s.token_hash = token_hash(token)
+$$;
+COMMENT ON FUNCTION sign_out IS 'Ends a session; false when it had ended. Safe to repeat.';
+
+CREATE FUNCTION lock_session(token text) RETURNS boolean
+LANGUAGE sql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+  WITH locked AS (
+    UPDATE session s SET locked_at = coalesce(s.locked_at, now()) FROM staff f
+     WHERE s.token_hash = token_hash(token) AND f.staff_id = s.staff_id AND s.ended_at IS NULL RETURNING s.session_id, f.name
+  ), noted AS (
+    INSERT INTO audit (action, staff, after) SELECT 'lock', name, jsonb_build_object('session', session_id) FROM locked
+  )
+  SELECT EXISTS (SELECT FROM locked)
+$$;
+COMMENT ON FUNCTION lock_session IS 'Makes a session useless until its owner signs in again; false when it had ended.';
+
+CREATE FUNCTION whoami(token text) RETURNS TABLE (
+  name text, full_name text, role text, sites text[], session_id bigint, started_at timestamptz, seen_at timestamptz,
+  expires_at timestamptz, idle_seconds integer, problem text, permissions text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+  SELECT f.name, f.full_name::text, f.role::text, ARRAY(SELECT p.code::text FROM site p WHERE p.site_id = ANY (f.sites) ORDER BY p.code),
+         s.session_id, s.started_at, s.seen_at, s.expires_at, extract(epoch FROM s.idle)::integer, session_problem(s, f),
+         ARRAY(SELECT r.permission FROM role_permission r WHERE r.role = f.role::text ORDER BY 1)
+    FROM session s JOIN staff f USING (staff_id) WHERE s.token_hash = token_hash(token)
+$$;
+COMMENT ON FUNCTION whoami IS 'Whose session a token is, what they may do, and `problem` when it opens nothing; no row for a token that never was.';
+
+CREATE FUNCTION set_password(of integer, key bytea, new_salt bytea, new_passes integer, new_memory_kib integer, new_lanes integer, must boolean) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  IF octet_length(key) IS DISTINCT FROM 32 THEN
+    RAISE EXCEPTION 'a stretched password has 32 bytes' USING ERRCODE = 'check_violation';
+  END IF;
+  UPDATE staff SET salt = new_salt, passes = new_passes, memory_kib = new_memory_kib, lanes = new_lanes,
+         key_hash = sha256(key), must_change = must
+   WHERE staff_id = of;
+END $$;
+
+CREATE FUNCTION change_password(token text, old bytea, key bytea, salt bytea, passes integer, memory_kib integer, lanes integer,
+                                only_stretched boolean DEFAULT false) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  mine session; who staff; answer record; why text;
+BEGIN
+  SELECT * INTO mine FROM session s WHERE s.token_hash = token_hash(token);
+  SELECT * INTO who FROM staff f WHERE f.staff_id = mine.staff_id FOR NO KEY UPDATE;
+  why := coalesce(session_problem(mine, who), CASE WHEN who.staff_id IS NULL THEN 'session-expired' END);
+  IF why IN ('session-expired', 'session-locked') THEN
+    PERFORM deny(why, 'change-password');
+  ELSIF who.key_hash IS NOT NULL THEN
+    -- A stolen session must not be able to guess: the old password is checked as at the door, its failures counted.
+    SELECT * INTO answer FROM check_password(who.name, old);
+    IF answer.verdict <> 'right' THEN
+      RETURN answer.verdict;
+    END IF;
+  END IF;
+  PERFORM set_password(who.staff_id, key, salt, passes, memory_kib, lanes, only_stretched AND who.must_change);
+  INSERT INTO audit (action, staff) VALUES (CASE WHEN only_stretched THEN 'restretch-password' ELSE 'change-password' END, who.name);
+  IF NOT only_stretched THEN
+    PERFORM end_sessions(sessions_of(who.staff_id, mine.session_id), 'password changed', who.name);
+  END IF;
+  RETURN 'changed';
+END $$;
+COMMENT ON FUNCTION change_password IS
+  'Gives the session''s owner a new password and ends their other sessions; `only_stretched`: the same one, stretched more. '
+  'changed, or as check_password. The only thing a session can do whose password must be changed.';
+
+CREATE FUNCTION last_manager(but integer) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT NOT EXISTS (SELECT FROM staff f WHERE f.role = 'manager' AND f.disabled_at IS NULL AND f.staff_id <> but)
+     AND EXISTS (SELECT FROM staff f WHERE f.role = 'manager' AND f.disabled_at IS NULL AND f.staff_id = but)
+$$;
+
+CREATE FUNCTION sites_of(codes text[]) RETURNS integer[] LANGUAGE sql STABLE AS
+$$ SELECT nullif(ARRAY(SELECT p.site_id FROM site p WHERE p.code = ANY (codes) ORDER BY 1), '{}') $$;
+
+CREATE FUNCTION add_staff(login text, called text, as_role staff_role, at_sites text[], key bytea, salt bytea, passes integer,
+                          memory_kib integer, lanes integer, token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-staff');
+  made integer;
+BEGIN
+  IF EXISTS (SELECT FROM unnest(at_sites) c WHERE NOT EXISTS (SELECT FROM site p WHERE p.code = c)) THEN
+    RETURN 'site-unknown';
+  END IF;
+  INSERT INTO staff (name, full_name, role, sites) VALUES (lower(login), called, as_role, sites_of(at_sites))
+      ON CONFLICT (name) DO NOTHING RETURNING staff_id INTO made;
+  IF made IS NULL THEN
+    RETURN 'name-taken';
+  END IF;
+  -- The first manager, made by whoever owns the database, chooses their own password; anybody later gets one to be changed.
+  PERFORM set_password(made, key, salt, passes, memory_kib, lanes, acting.staff_id IS NOT NULL);
+  INSERT INTO audit (action, after) VALUES ('add-staff', jsonb_build_object('name', lower(login), 'role', as_role, 'sites', at_sites));
+  RETURN 'created';
+END $$;
+COMMENT ON FUNCTION add_staff IS 'Creates somebody with a password that must be changed at the first sign-in: created, name-taken or site-unknown.';
+
+CREATE FUNCTION change_staff(login text, new_role staff_role DEFAULT NULL, new_sites text[] DEFAULT NULL, enabled boolean DEFAULT NULL,
+                             token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-staff');
+  old staff; new staff;
+BEGIN
+  -- One at a time, so that two managers cannot each take the other's place as the last one.
+  PERFORM FROM staff f WHERE f.role = 'manager' ORDER BY f.staff_id FOR NO KEY UPDATE;
+  SELECT * INTO old FROM staff f WHERE f.name = lower(login) FOR NO KEY UPDATE;
+  IF old.staff_id IS NULL THEN
+    RETURN 'staff-unknown';
+  ELSIF EXISTS (SELECT FROM unnest(new_sites) c WHERE NOT EXISTS (SELECT FROM site p WHERE p.code = c)) THEN
+    RETURN 'site-unknown';
+  ELSIF (new_role <> 'manager' OR NOT enabled) AND last_manager(old.staff_id) THEN
+    RETURN 'last-manager';
+  END IF;
+  UPDATE staff f SET role = coalesce(new_role, f.role),
+         sites = CASE WHEN new_sites IS NULL THEN f.sites ELSE sites_of(new_sites) END,
+         disabled_at = CASE WHEN enabled THEN NULL WHEN NOT enabled THEN coalesce(f.disabled_at, now()) ELSE f.disabled_at END
+   WHERE f.staff_id = old.staff_id RETURNING * INTO new;
+  IF new IS NOT DISTINCT FROM old THEN
+    RETURN 'unchanged';
+  END IF;
+  INSERT INTO audit (action, before, after)
+  SELECT 'change-staff', d.before || jsonb_build_object('name', old.name), d.after || jsonb_build_object('name', old.name)
+    FROM (SELECT jsonb_object_agg(k, to_jsonb(old) -> k) AS before, jsonb_object_agg(k, to_jsonb(new) -> k) AS after
+            FROM unnest(ARRAY['role', 'sites', 'disabled_at']) k WHERE to_jsonb(old) -> k IS DISTINCT FROM to_jsonb(new) -> k) d;
+  IF new.disabled_at IS NOT NULL THEN
+    PERFORM end_sessions(sessions_of(old.staff_id), 'disabled', acting.name);
+  END IF;
+  RETURN 'changed';
+END $$;
+COMMENT ON FUNCTION change_staff IS
+  'Another role, other sites ({}: all), disabled or enabled; it counts from the next call of their sessions on. The last '
+  'manager stays one: last-manager.';
+
+CREATE FUNCTION reset_password(login text, key bytea, salt bytea, passes integer, memory_kib integer, lanes integer, token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-staff');
+  who staff;
+BEGIN
+  SELECT * INTO who FROM staff f WHERE f.name = lower(login) FOR NO KEY UPDATE;
+  IF who.staff_id IS NULL THEN
+    RETURN 'staff-unknown';
+  END IF;
+  PERFORM set_password(who.staff_id, key, salt, passes, memory_kib, lanes, true);
+  DELETE FROM sign_in_attempt a USING gateway g WHERE a.name_hash = sha256(g.secret || 'name' || convert_to(who.name, 'UTF8'));
+  INSERT INTO audit (action, after) VALUES ('reset-password', jsonb_build_object('name', who.name));
+  PERFORM end_sessions(sessions_of(who.staff_id), 'password reset', acting.name);
+  RETURN 'changed';
+END $$;
+COMMENT ON FUNCTION reset_password IS 'A password that must be changed at the next sign-in; unlocks the name and ends its sessions.';
+
+CREATE FUNCTION list_staff(token text DEFAULT NULL) RETURNS TABLE (
+  name text, full_name text, role text, sites text[], has_password boolean, must_change boolean, disabled_at timestamptz, live_sessions integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'manage-staff');
+  RETURN QUERY
+    SELECT f.name, f.full_name::text, f.role::text, ARRAY(SELECT p.code::text FROM site p WHERE p.site_id = ANY (f.sites) ORDER BY p.code),
+           f.key_hash IS NOT NULL, f.must_change, f.disabled_at,
+           (SELECT count(*)::integer FROM session s
+             WHERE s.staff_id = f.staff_id AND s.ended_at IS NULL AND session_problem(s, f) IS DISTINCT FROM 'session-expired')
+      FROM staff f ORDER BY f.name;
+END $$;
+COMMENT ON FUNCTION list_staff IS 'Everybody, without anything of their passwords.';
+
+CREATE FUNCTION list_sessions(token text DEFAULT NULL) RETURNS TABLE (
+  session_id bigint, name text, role text, machine text, source text, started_at timestamptz, seen_at timestamptz, expires_at timestamptz,
+  locked boolean, own boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-staff');
+BEGIN
+  RETURN QUERY
+    SELECT s.session_id, f.name, f.role::text, s.actor, s.source, s.started_at, s.seen_at, s.expires_at, s.locked_at IS NOT NULL,
+           s.session_id IS NOT DISTINCT FROM acting.session_id
+      FROM session s JOIN staff f USING (staff_id)
+     WHERE s.ended_at IS NULL AND session_problem(s, f) IS DISTINCT FROM 'session-expired'
+     ORDER BY s.session_id;
+END $$;
+COMMENT ON FUNCTION list_sessions IS 'The sessions that are live or locked, oldest first.';
+
+CREATE FUNCTION revoke_sessions(login text, which bigint, token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-staff');
+BEGIN
+  RETURN end_sessions(
+    ARRAY(SELECT s.session_id FROM session s JOIN staff f USING (staff_id)
+           WHERE s.ended_at IS NULL AND (f.name = lower(login) OR s.session_id = which)), 'revoked', acting.name);
+END $$;
+COMMENT ON FUNCTION revoke_sessions IS 'Ends one session by its number, or all of a name; how many were live.';
 
 
 -- The kernel: finding the slots a request is about ----------------------------------------------------------------
@@ -669,6 +1234,14 @@ END $$;
 COMMENT ON FUNCTION release_expired IS
   'Cancels holds whose time is over: those in the slots or of the patients named, or any (both NULL), then at most 500.';
 
+CREATE FUNCTION let_holds_expire(token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'expire-holds');
+  RETURN release_expired(NULL, NULL);
+END $$;
+COMMENT ON FUNCTION let_holds_expire IS 'Gives back the places of at most 500 holds whose time is over; how many.';
+
 CREATE FUNCTION lock_for_booking(wanted_slots integer[], wanted_patients integer[]) RETURNS void
 LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
@@ -696,6 +1269,18 @@ END $$;
 COMMENT ON FUNCTION lock_rows IS
   'Locks the rows a booking will change, in the order of the rule sheet, and gives back expired holds that are in its way. '
   'One slot needs no row lock of its own: its UPDATE takes it.';
+
+CREATE FUNCTION allowed_of(items item[], who acting) RETURNS item[]
+LANGUAGE sql STABLE AS $$
+  SELECT array_agg(
+           CASE WHEN i.verdict IS NULL AND (
+                     (i.history AND NOT may(who, 'record-history'))
+                     OR NOT coalesce((SELECT s.site_id FROM slot s WHERE s.slot_id = i.slot_id) = ANY (who.sites), who.sites IS NULL)
+                     OR NOT site_of(i.moves) <@ coalesce(who.sites, site_of(i.moves)))
+                THEN jsonb_populate_record(i, '{"verdict": "forbidden"}') ELSE i END ORDER BY i.ord)
+    FROM unnest(items) i
+$$;
+COMMENT ON FUNCTION allowed_of IS 'What somebody may not ask for is `forbidden`: another site than theirs, the past without the permission.';
 
 CREATE FUNCTION judge(items item[], together boolean, in_order boolean) RETURNS item[]
 LANGUAGE plpgsql VOLATILE AS $$
@@ -836,7 +1421,7 @@ BEGIN
     INSERT INTO request AS r (request_key, fingerprint, verdict, numbers, appointment_id)
     SELECT request_key, fingerprint, verdict, CASE WHEN NOT won THEN numbers END, appointment_id
       FROM unnest(items)
-     WHERE won OR (appointment_id IS NULL AND verdict NOT IN ('again', 'key-reused') AND verdict NOT LIKE '%-unknown')
+     WHERE won OR (appointment_id IS NULL AND verdict NOT IN ('again', 'key-reused', 'forbidden') AND verdict NOT LIKE '%-unknown')
         ON CONFLICT (request_key) DO UPDATE
        SET verdict = excluded.verdict, numbers = excluded.numbers, appointment_id = excluded.appointment_id
      WHERE r.appointment_id IS NULL AND r.fingerprint = excluded.fingerprint
@@ -907,9 +1492,9 @@ CREATE TYPE verdict AS (
 );
 COMMENT ON TYPE verdict IS 'What became of one request, with all a desk shows; `remaining` and `version` are for the cache.';
 
-CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false)
+CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS SETOF verdict
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp
 -- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables,
 -- and a plan made while the tables are empty must still be right when they are not.
 SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
@@ -917,15 +1502,20 @@ SET enable_seqscan = off SET enable_material = off
 AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   items item[];
   wanted_slots integer[];
   wanted_patients integer[];
   visit bigint;
 BEGIN
+  acting := enter(token, 'book');
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'book needs READ COMMITTED' USING ERRCODE = '25001';
   END IF;
   items := resolve(requests);
+  IF acting.sites IS NOT NULL OR NOT may(acting, 'record-history') THEN
+    items := allowed_of(items, acting);
+  END IF;
 
   SELECT array_agg(DISTINCT u.slot_id), array_agg(DISTINCT i.patient_id) INTO wanted_slots, wanted_patients
     FROM unnest(items) i CROSS JOIN LATERAL unnest(i.slots) u (slot_id)
@@ -1010,15 +1600,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION change IS 'Changes the status of an appointment whose row the caller has locked; an inactive one gives its places back.';
 
-CREATE FUNCTION confirm(reference text) RETURNS SETOF verdict
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION confirm(reference text, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   which bigint := appointment_id_of(reference);
   old appointment;
   answer text;
 BEGIN
+  acting := enter(token, 'book');
   SELECT * INTO old FROM appointment WHERE appointment_id = which FOR NO KEY UPDATE;
+  PERFORM stay_within(acting, site_of(which));
   IF old IS NULL OR old.appointment_id IS NULL THEN
     answer := 'reference-unknown';
   END IF;
@@ -1038,15 +1631,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION confirm IS 'Turns a hold into a booking. It keeps its place: nothing is counted again. Safe to repeat.';
 
-CREATE FUNCTION cancel(reference text, why text DEFAULT 'pat') RETURNS SETOF verdict
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION cancel(reference text, why text DEFAULT 'pat', token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   which bigint := appointment_id_of(reference);
   old_status appointment_status;
   answer text;
 BEGIN
+  acting := enter(token, 'book');
   SELECT status INTO old_status FROM appointment WHERE appointment_id = which FOR NO KEY UPDATE;
+  PERFORM stay_within(acting, site_of(which));
   IF old_status IS NULL THEN
     answer := 'reference-unknown';
   ELSIF old_status = 'cancelled' THEN
@@ -1064,16 +1660,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION cancel IS 'Cancels and gives the place back at once. `why` is a FHIR cancellation reason code. Safe to repeat.';
 
-CREATE FUNCTION set_status(reference text, new_status appointment_status) RETURNS SETOF verdict
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION set_status(reference text, new_status appointment_status, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   which bigint := appointment_id_of(reference);
   old appointment;
   rule status_change;
   answer text;
 BEGIN
+  acting := enter(token, 'book');
   SELECT * INTO old FROM appointment WHERE appointment_id = which FOR NO KEY UPDATE;
+  PERFORM stay_within(acting, site_of(which));
   SELECT * INTO rule FROM status_change WHERE from_status = old.status AND to_status = new_status;
   IF old.appointment_id IS NULL THEN
     answer := 'reference-unknown';
@@ -1094,10 +1693,15 @@ COMMENT ON FUNCTION set_status IS 'Arrive, check-in, fulfil, noshow and their co
 
 -- The kernel: slots -----------------------------------------------------------------------------------------------
 
-CREATE FUNCTION publish(slots jsonb) RETURNS TABLE (published integer, present integer)
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION publish(slots jsonb, token text DEFAULT NULL) RETURNS TABLE (published integer, present integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+  acting acting;
 BEGIN
+  acting := enter(token, 'manage-schedules');
+  PERFORM stay_within(acting, ARRAY(
+    SELECT r.site_id FROM jsonb_to_recordset(slots) AS w (resource_id integer) JOIN resource r USING (resource_id)));
   -- Closing takes the site's row too, so that neither overlooks what the other is about to write.
   PERFORM FROM site WHERE site_id IN (
       SELECT r.site_id FROM jsonb_to_recordset(slots) AS w (resource_id integer) JOIN resource r USING (resource_id))
@@ -1128,12 +1732,15 @@ COMMENT ON FUNCTION publish IS
   'Opens slots for booking. One that is there already, or would lie over another of its resource, is left as it is, '
   'so publishing a period twice is harmless. Slots inside a closure start closed.';
 
-CREATE FUNCTION set_capacity(slot integer, new_capacity integer) RETURNS TABLE (verdict text, capacity integer, booked integer, version integer)
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION set_capacity(slot integer, new_capacity integer, token text DEFAULT NULL) RETURNS TABLE (verdict text, capacity integer, booked integer, version integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   old slot;
 BEGIN
+  acting := enter(token, 'manage-capacity');
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM slot s WHERE s.slot_id = slot));
   PERFORM release_expired(ARRAY[slot], '{}');
   SELECT * INTO old FROM slot s WHERE s.slot_id = slot FOR UPDATE;
   IF old.slot_id IS NULL THEN
@@ -1174,13 +1781,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION set_open IS 'Opens or closes the slots of a period; one that another closure still covers stays closed.';
 
-CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text)
+CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL)
 RETURNS TABLE (closure_id integer, slots integer)
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   made integer;
 BEGIN
+  acting := enter(token, 'manage-schedules');
+  PERFORM stay_within(acting, ARRAY[wanted_site]);
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   INSERT INTO closure (site_id, resource_id, during, reason) VALUES (wanted_site, wanted_resource, period, why)
   RETURNING closure_id INTO made;
@@ -1190,12 +1800,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION close_period IS 'Takes no more bookings in a period. Who is booked there stays booked: see whom it hits and move them.';
 
-CREATE FUNCTION reopen(which integer) RETURNS integer
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION reopen(which integer, token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   old closure;
 BEGIN
+  acting := enter(token, 'manage-schedules');
+  PERFORM stay_within(acting, ARRAY(SELECT c.site_id FROM closure c WHERE c.closure_id = which));
   UPDATE closure SET reopened_at = now() WHERE closure_id = which AND reopened_at IS NULL RETURNING * INTO old;
   IF old.closure_id IS NULL THEN
     RETURN NULL;
@@ -1226,12 +1839,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION note_saved IS 'The audit row of a saved record: which fields changed, never what they say.';
 
-CREATE FUNCTION save_sites(rows jsonb) RETURNS SETOF saved
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION save_sites(rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   w record; old site; new site;
 BEGIN
+  PERFORM enter(token, 'manage-catalog');
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR UPDATE;
     IF old.site_id IS NULL THEN
@@ -1253,12 +1867,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION save_sites IS 'Creates sites, or changes the fields that are given.';
 
-CREATE FUNCTION save_tests(rows jsonb) RETURNS SETOF saved
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION save_tests(rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   w record; old test; new test;
 BEGIN
+  PERFORM enter(token, 'manage-catalog');
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR UPDATE;
     IF old.test_id IS NULL THEN
@@ -1278,12 +1893,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION save_tests IS 'Creates tests, or changes the fields that are given. The fields are the columns of `test`.';
 
-CREATE FUNCTION save_resources(rows jsonb) RETURNS SETOF saved
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION save_resources(rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   w record; old resource; new resource; old_tests text[]; new_tests text[]; at_site integer;
 BEGIN
+  PERFORM enter(token, 'manage-catalog');
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT site_id INTO at_site FROM site s WHERE s.code = w.doc ->> 'site';
     new_tests := ARRAY(SELECT jsonb_array_elements_text(w.doc -> 'tests'));
@@ -1319,12 +1935,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION save_resources IS 'Creates resources, or changes the fields that are given; `tests` is the whole list of what it offers.';
 
-CREATE FUNCTION save_schedules(rows jsonb) RETURNS SETOF saved
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION save_schedules(rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   w record; new schedule; at_resource integer; period daterange;
 BEGIN
+  acting := enter(token, 'manage-schedules');
+  PERFORM stay_within(acting, ARRAY(
+    SELECT s.site_id FROM jsonb_array_elements(rows) d (doc) JOIN site s ON s.code = d.doc ->> 'site'));
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT r.resource_id INTO at_resource FROM resource r JOIN site s USING (site_id)
      WHERE s.code = w.doc ->> 'site' AND r.code = w.doc ->> 'resource';
@@ -1351,12 +1971,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION save_schedules IS 'Adds weekly hours; the same hours twice are one. Hours that overlap others of the resource are not saved.';
 
-CREATE FUNCTION end_schedule(which integer, last_day date) RETURNS boolean
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION end_schedule(which integer, last_day date, token text DEFAULT NULL) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting;
   old schedule;
 BEGIN
+  acting := enter(token, 'manage-schedules');
+  PERFORM stay_within(acting, ARRAY(
+    SELECT r.site_id FROM schedule h JOIN resource r USING (resource_id) WHERE h.schedule_id = which));
   SELECT * INTO old FROM schedule WHERE schedule_id = which FOR UPDATE;
   IF old.schedule_id IS NULL THEN
     RETURN false;
@@ -1382,10 +2006,11 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION next_mrn IS 'A number for a new patient, skipping those an import brought along.';
 
-CREATE FUNCTION save_patients(rows jsonb) RETURNS SETOF saved
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION save_patients(rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
+  PERFORM enter(token, 'edit-patients');
   RETURN QUERY
   WITH asked AS MATERIALIZED (
     SELECT d.ord::integer, doc, coalesce(doc ->> 'mrn', next_mrn()) AS mrn,
@@ -1440,8 +2065,8 @@ COMMENT ON FUNCTION save_patients IS
   'Creates patients, or changes the fields that are given, by mrn; without one a number is given. A second row for an mrn in one '
   'call is told `again`; a row with `new` whose mrn belongs to somebody is told `mrn-taken`.';
 
-CREATE FUNCTION merge_patients(survivor_mrn text, duplicate_mrn text) RETURNS TABLE (verdict text, moved integer, numbers jsonb)
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION merge_patients(survivor_mrn text, duplicate_mrn text, token text DEFAULT NULL) RETURNS TABLE (verdict text, moved integer, numbers jsonb)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   survivor patient;
@@ -1449,6 +2074,7 @@ DECLARE
   clash text;
   count_moved integer;
 BEGIN
+  PERFORM enter(token, 'edit-patients');
   SELECT * INTO survivor FROM patient p WHERE p.mrn = survivor_mrn;
   SELECT * INTO duplicate FROM patient p WHERE p.mrn = duplicate_mrn;
   IF survivor.patient_id IS NULL OR duplicate.patient_id IS NULL THEN
@@ -1494,7 +2120,7 @@ CREATE FUNCTION find_slots(
   bookable boolean DEFAULT true, most integer DEFAULT 200)
 RETURNS TABLE (slot_id integer, site text, zone text, test text, resource text, starts_at timestamptz, ends_at timestamptz,
                capacity integer, remaining integer, status text, version integer)
-LANGUAGE plpgsql STABLE SET search_path = app, ext, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
@@ -1540,6 +2166,15 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS
 $$ SELECT * FROM appointment_facts WHERE appointment_id = appointment_id_of($1) $$;
 COMMENT ON FUNCTION look_up IS 'The appointment a reference names, or nothing.';
 
+CREATE FUNCTION counters() RETURNS TABLE (slots bigint, free bigint, miscounted bigint)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+  SELECT count(*), count(*) FILTER (WHERE s.status = 'free' AND s.booked < s.capacity),
+         count(*) FILTER (WHERE s.booked <> (SELECT count(*) FROM occupancy o WHERE o.slot_id = s.slot_id))
+    FROM site p JOIN slot s USING (site_id)
+   WHERE s.local_start BETWEEN now()::timestamp AND now()::timestamp + interval '14 days'
+$$;
+COMMENT ON FUNCTION counters IS 'How many slots the next two weeks have, how many have a free place, and how many are miscounted.';
+
 
 -- The audit: looks, seals and their proof -------------------------------------------------------------------------
 
@@ -1565,11 +2200,12 @@ COMMENT ON FUNCTION note_look IS
   'writes, such as a standby, puts it into its own log instead: a desk must know who comes today when the primary is away. '
   'When the row cannot be written for any other reason the look fails with it: nobody looks unseen.';
 
-CREATE FUNCTION look_at(reference text) RETURNS SETOF appointment_facts
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION look_at(reference text, token text DEFAULT NULL) RETURNS SETOF appointment_facts
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 DECLARE
   facts appointment_facts;
 BEGIN
+  PERFORM enter(token, 'see-patients');
   FOR facts IN SELECT * FROM look_up(reference) LOOP
     PERFORM note_look('look-appointment', ARRAY[facts.patient_id], facts.appointment_id);
     RETURN NEXT facts;
@@ -1577,10 +2213,242 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION look_at IS 'look_up for somebody''s eyes: the look is written down.';
 
+CREATE FUNCTION place_of(reference text, token text DEFAULT NULL) RETURNS TABLE (test text, site text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'book');
+  RETURN QUERY SELECT f.test, f.site FROM look_up(reference) f;
+END $$;
+COMMENT ON FUNCTION place_of IS 'Which test an appointment is and where: what moving it takes, and nothing about the patient.';
+
+CREATE FUNCTION references_from(begun text, most integer DEFAULT 50, token text DEFAULT NULL) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'see-patients');
+  RETURN QUERY
+    SELECT r.reference
+      FROM (SELECT reference_of(a.appointment_id) AS reference, a.during
+              FROM appointment a JOIN slot s USING (slot_id)
+             WHERE a.active AND s.starts_at BETWEEN now() - interval '12 hours' AND now() + interval '14 days' LIMIT 5000) r
+     WHERE starts_with(r.reference, begun) ORDER BY lower(r.during) LIMIT most;
+END $$;
+COMMENT ON FUNCTION references_from IS 'References that begin so, of active appointments from today on, the next ones first: for completion.';
+
+-- A hold whose time is over is nobody's appointment any more, swept or not.
+CREATE FUNCTION agenda(wanted_site integer, wanted_day date, only_resource text DEFAULT NULL, only_status text DEFAULT NULL,
+                       token text DEFAULT NULL) RETURNS SETOF appointment_facts
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  found appointment_facts[];
+BEGIN
+  PERFORM stay_within(enter(token, 'see-patients'), ARRAY[wanted_site]);
+  found := ARRAY(
+    SELECT f FROM appointment_facts f
+     WHERE f.appointment_id IN (
+             SELECT o.appointment_id FROM slot s JOIN occupancy o USING (slot_id)
+              WHERE s.site_id = wanted_site AND s.local_start >= wanted_day AND s.local_start < wanted_day + 1
+             UNION
+             SELECT a.appointment_id FROM slot s JOIN appointment a USING (slot_id)
+              WHERE s.site_id = wanted_site AND s.local_start >= wanted_day AND s.local_start < wanted_day + 1 AND NOT a.active)
+       AND f.local_start >= wanted_day AND f.local_start < wanted_day + 1
+       AND (f.held_until IS NULL OR f.held_until > now())
+       AND (only_resource IS NULL OR f.resource = only_resource) AND (only_status IS NULL OR f.status::text = only_status)
+     ORDER BY f.starts_at, f.resource, f.appointment_id);
+  PERFORM note_look('look-agenda', ARRAY(SELECT x.patient_id FROM unnest(found) x));
+  RETURN QUERY SELECT * FROM unnest(found);
+END $$;
+COMMENT ON FUNCTION agenda IS
+  'Every appointment that starts on a local day of a site, cancelled ones too, by start and resource. The look is written down.';
+
+CREATE FUNCTION history_of(mrn text, past boolean, token text DEFAULT NULL) RETURNS SETOF appointment_facts
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  who    integer;
+  found  appointment_facts[];
+BEGIN
+  PERFORM enter(token, 'see-patients');
+  SELECT coalesce(p.merged_into, p.patient_id) INTO who FROM patient p WHERE p.mrn = $1;
+  found := ARRAY(
+    SELECT f FROM appointment_facts f
+     WHERE f.patient_id = who AND (f.held_until IS NULL OR f.held_until > now())
+       AND (past OR (f.active AND f.ends_at > now()))
+     ORDER BY f.starts_at, f.appointment_id);
+  PERFORM note_look('look-history', ARRAY[who]);
+  RETURN QUERY SELECT * FROM unnest(found);
+END $$;
+COMMENT ON FUNCTION history_of IS
+  'The appointments of whom a number means: those not over yet and still standing, or all of them. The look is written down, '
+  'also at nothing: that somebody has none is known of them then.';
+
+CREATE FUNCTION affected(wanted_site integer, wanted_resource integer, begins timestamptz, ends timestamptz, token text DEFAULT NULL)
+RETURNS SETOF appointment_facts
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  found appointment_facts[];
+BEGIN
+  PERFORM stay_within(enter(token, 'see-patients'), ARRAY[wanted_site]);
+  found := ARRAY(
+    SELECT f FROM appointment_facts f
+     WHERE f.appointment_id IN (
+             SELECT o.appointment_id FROM slot s JOIN occupancy o USING (slot_id)
+              WHERE s.site_id = wanted_site AND s.starts_at < ends AND s.ends_at > begins
+                -- The local day narrows it to the index; the clocks of the world differ from UTC by less than a day.
+                AND s.local_start >= begins::date - 2 AND s.local_start < ends::date + 2
+                AND (wanted_resource IS NULL OR s.resource_id = wanted_resource))
+       AND f.status IN ('pending', 'booked', 'arrived', 'checked-in') AND (f.held_until IS NULL OR f.held_until > now())
+     ORDER BY f.starts_at, f.resource, f.appointment_id);
+  PERFORM note_look('look-affected', ARRAY(SELECT x.patient_id FROM unnest(found) x));
+  RETURN QUERY SELECT * FROM unnest(found);
+END $$;
+COMMENT ON FUNCTION affected IS
+  'Who is booked or held in a slot that touches a period at a site or one resource of it, by start. The look is written down.';
+
+CREATE VIEW patient_facts AS
+  SELECT p.patient_id, p.mrn, p.name::text AS name, p.birth_date, p.sex, p.phone, p.email, p.language, p.note,
+         s.mrn AS merged_into, coalesce(n.ahead, 0)::integer AS appointments_ahead, n.next_start, n.next_zone
+    FROM patient p
+    LEFT JOIN patient s ON s.patient_id = p.merged_into
+    LEFT JOIN LATERAL (
+      SELECT lower(a.during) AS next_start, c.zone::text AS next_zone, count(*) OVER () AS ahead
+        FROM appointment a JOIN slot o USING (slot_id) JOIN site c USING (site_id)
+       WHERE a.patient_id = p.patient_id AND lower(a.during) > now()
+         AND (a.status = 'booked' OR (a.status = 'pending' AND a.held_until > now()))
+       ORDER BY lower(a.during) LIMIT 1) n ON true;
+COMMENT ON VIEW patient_facts IS 'A patient as a desk sees one.';
+
+CREATE FUNCTION look_at_patient(mrn text, token text DEFAULT NULL) RETURNS SETOF patient_facts
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  facts patient_facts;
+BEGIN
+  PERFORM enter(token, 'see-patients');
+  FOR facts IN SELECT * FROM patient_facts f WHERE f.mrn = $1 LOOP
+    PERFORM note_look('look-patient', ARRAY[facts.patient_id]);
+    RETURN NEXT facts;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION look_at_patient IS 'The record with exactly this number, merged or not. The look is written down.';
+
+CREATE FUNCTION survivor_of(mrn text, token text DEFAULT NULL) RETURNS TABLE (number text, merged_into text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'see-patients');
+  RETURN QUERY SELECT p.mrn, s.mrn FROM patient p LEFT JOIN patient s ON s.patient_id = p.merged_into WHERE p.mrn = $1;
+END $$;
+COMMENT ON FUNCTION survivor_of IS 'Whether a number is somebody''s, and into which record that was merged; nothing else about them.';
+
+CREATE FUNCTION find_patients(number text, digits text, words text[], birth_dates date[], most integer, token text DEFAULT NULL)
+RETURNS SETOF patient_facts
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  -- What may stand before a word of a name; several LIKEs, because a trigram index serves each.
+  before constant text[] := ARRAY['', '% ', '%-', '%'''];
+  patterns text[] := ARRAY(
+    SELECT b || replace(replace(replace(fold(w), '\', '\\'), '%', '\%'), '_', '\_') || '%'
+      FROM unnest(words) WITH ORDINALITY AS u (w, ord), unnest(before) b ORDER BY ord);
+  begun text := '';
+  found patient_facts[];
+BEGIN
+  PERFORM enter(token, 'see-patients');
+  FOR n IN 1 .. cardinality(words) LOOP
+    begun := begun || format(' AND (p.search_name LIKE $5[%s] OR p.search_name LIKE $5[%s] OR p.search_name LIKE $5[%s] OR p.search_name LIKE $5[%s])',
+                             4 * n - 3, 4 * n - 2, 4 * n - 1, 4 * n);
+  END LOOP;
+  -- Planned for what was typed (a word that everybody has is looked for differently from one that one person has), but
+  -- without it in the text: that may be logged.
+  EXECUTE format($query$
+    SELECT ARRAY(
+      SELECT f FROM patient_facts f
+       WHERE f.patient_id IN (
+         SELECT coalesce(p.merged_into, p.patient_id) FROM patient p WHERE p.mrn IN ($1, upper($1), lower($1))
+         UNION
+         SELECT coalesce(p.merged_into, p.patient_id) FROM patient p
+          WHERE $2 <> '' AND p.phone <> '' AND phone_tail(p.phone) LIKE reverse($2) || '%%'
+         UNION
+         SELECT coalesce(p.merged_into, p.patient_id) FROM patient p WHERE %s %s %s)
+       ORDER BY NOT f.mrn IN ($1, upper($1), lower($1)), fold(f.name), f.birth_date, f.mrn LIMIT $4)
+    $query$, (cardinality(words) > 0 OR cardinality(birth_dates) > 0)::text, begun,
+    CASE WHEN cardinality(birth_dates) > 0 THEN 'AND p.birth_date = ANY ($3)' ELSE '' END)
+    INTO found USING number, digits, birth_dates, most, patterns;
+  PERFORM note_look('look-search', ARRAY(SELECT x.patient_id FROM unnest(found) x));
+  RETURN QUERY SELECT * FROM unnest(found);
+END $$;
+COMMENT ON FUNCTION find_patients IS
+  'Who fits: the exact number; or the end of a phone number; or every word as the beginning of one of their names, accents and case '
+  'ignored, and one of the birth dates. The number first, then by name. A merged record finds the survivor. The look is written down.';
+
+CREATE FUNCTION known_numbers(numbers text[], token text DEFAULT NULL) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'edit-patients');
+  RETURN QUERY SELECT p.mrn FROM patient p WHERE p.mrn = ANY (numbers);
+END $$;
+COMMENT ON FUNCTION known_numbers IS 'Those of the numbers that somebody has; nothing else about them.';
+
+CREATE FUNCTION refused_keys(keys uuid[], token text DEFAULT NULL) RETURNS SETOF uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'book');
+  RETURN QUERY SELECT r.request_key FROM request r WHERE r.request_key = ANY (keys) AND r.appointment_id IS NULL;
+END $$;
+COMMENT ON FUNCTION refused_keys IS 'Those of the request keys under which a refusal is kept.';
+
+CREATE FUNCTION export_highest(token text DEFAULT NULL) RETURNS TABLE (patients bigint, appointments bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'export');
+  RETURN QUERY SELECT coalesce((SELECT max(p.patient_id) FROM patient p), 0)::bigint, coalesce((SELECT max(a.appointment_id) FROM appointment a), 0);
+END $$;
+COMMENT ON FUNCTION export_highest IS 'The highest ids: an export goes up to them in steps, without a cursor and without a long transaction.';
+
+CREATE FUNCTION export_patients(above bigint, upto bigint, token text DEFAULT NULL)
+RETURNS TABLE (mrn text, name text, birth_date date, sex text, phone text, email text, language text, note text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'export');
+  PERFORM note_look('look-export', ARRAY(
+    SELECT p.patient_id FROM patient p WHERE p.patient_id > above AND p.patient_id <= upto AND p.merged_into IS NULL));
+  RETURN QUERY
+    SELECT p.mrn, p.name::text, p.birth_date, p.sex, p.phone, p.email, p.language, p.note
+      FROM patient p WHERE p.patient_id > above AND p.patient_id <= upto AND p.merged_into IS NULL ORDER BY p.patient_id;
+END $$;
+COMMENT ON FUNCTION export_patients IS 'The patients with ids in (above, upto], without merged records. The look is written down.';
+
+CREATE FUNCTION export_appointments(above bigint, upto bigint, only_site text DEFAULT NULL, first date DEFAULT NULL, last date DEFAULT NULL,
+                                    token text DEFAULT NULL)
+RETURNS TABLE (reference text, patient text, test text, site text, resource text, starts_at timestamptz, zone text, status text, note text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  found appointment_facts[];
+BEGIN
+  PERFORM enter(token, 'export');
+  found := ARRAY(
+    SELECT f FROM appointment_facts f
+     WHERE f.appointment_id > above AND f.appointment_id <= upto
+       AND f.status IN ('booked', 'arrived', 'checked-in', 'fulfilled', 'cancelled', 'noshow')
+       AND (only_site IS NULL OR f.site = only_site)
+       AND (first IS NULL OR f.local_start >= first) AND (last IS NULL OR f.local_start < last + 1)
+     ORDER BY f.appointment_id);
+  PERFORM note_look('look-export', ARRAY(SELECT x.patient_id FROM unnest(found) x));
+  RETURN QUERY SELECT x.reference, x.patient, x.test, x.site, x.resource, x.starts_at, x.zone, x.status::text, x.note FROM unnest(found) x;
+END $$;
+COMMENT ON FUNCTION export_appointments IS
+  'The appointments with ids in (above, upto] that are booked, ended or cancelled; holds are none yet. The look is written down.';
+
 CREATE FUNCTION seal_hash(previous bytea, number bigint, id bigint, moment timestamptz, entry audit) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT sha256(coalesce(previous, '') || convert_to(jsonb_build_array(
-           number, id, extract(epoch FROM moment), extract(epoch FROM entry.at), entry.actor, entry.source, entry.action,
+           number, id, extract(epoch FROM moment), extract(epoch FROM entry.at), entry.actor, entry.staff, entry.source, entry.action,
            entry.patient_id, entry.appointment_id, entry.before, entry.after)::text, 'UTF8'))
 $$;
 COMMENT ON FUNCTION seal_hash IS
@@ -1596,8 +2464,8 @@ COMMENT ON FUNCTION audit_writers IS
   'The transactions that have, or may have, written to audit and not ended: this lock comes before an id and goes after '
   'the commit can be seen.';
 
-CREATE FUNCTION seal_audit(most integer DEFAULT 5000) RETURNS integer
-LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION seal_audit(most integer DEFAULT 5000, token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   progress  sealing;
@@ -1609,6 +2477,7 @@ DECLARE
   last_id   bigint;
   ended     boolean;
 BEGIN
+  PERFORM enter(token, 'seal-audit');
   IF NOT pg_try_advisory_xact_lock(3, 0) THEN
     RETURN NULL;
   END IF;
@@ -1644,6 +2513,69 @@ COMMENT ON FUNCTION seal_audit IS
   'Chains at most so many committed rows that have no seal, lowest first; how many, or NULL when somebody else is sealing. '
   'Ids are drawn before they are committed, so a lower one may come late: it is found because it lies above settled.';
 
+CREATE FUNCTION audit_entries(wanted jsonb, above bigint DEFAULT 0, upto bigint DEFAULT 9223372036854775807, most integer DEFAULT 100,
+                              token text DEFAULT NULL)
+RETURNS TABLE (audit_id bigint, at timestamptz, actor text, staff text, source text, action text, before jsonb, after jsonb,
+               patient text, reference text, seal bigint, hash text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  people integer[] := ARRAY(SELECT jsonb_array_elements_text(wanted -> 'patients'))::integer[];
+BEGIN
+  PERFORM enter(token, 'read-audit');
+  RETURN QUERY
+    SELECT a.audit_id, a.at, a.actor, a.staff, a.source, a.action, a.before, a.after, p.mrn,
+           CASE WHEN a.appointment_id IS NOT NULL THEN reference_of(a.appointment_id) END, s.seal_number, encode(s.hash, 'hex')
+      FROM audit a
+      LEFT JOIN patient p ON p.patient_id = a.patient_id
+      LEFT JOIN seal s ON s.audit_id = a.audit_id
+     WHERE a.audit_id > above AND a.audit_id <= upto
+       AND (NOT wanted ? 'audit_id' OR a.audit_id = (wanted ->> 'audit_id')::bigint)
+       AND (NOT wanted ? 'patients' OR a.patient_id = ANY (people)
+            OR EXISTS (SELECT FROM unnest(people) n WHERE a.after @> jsonb_build_object('patients', jsonb_build_array(n))
+                                                       OR a.before @> jsonb_build_object('duplicate', n)))
+       AND (NOT wanted ? 'appointment' OR a.appointment_id = (wanted ->> 'appointment')::bigint)
+       AND (NOT wanted ? 'actor' OR wanted ->> 'actor' IN (a.actor, a.staff))
+       AND (NOT wanted ? 'action' OR starts_with(a.action, wanted ->> 'action'))
+       AND (NOT wanted ? 'since' OR a.at >= (wanted ->> 'since')::timestamptz)
+       AND (NOT wanted ? 'until' OR a.at < (wanted ->> 'until')::timestamptz)
+     ORDER BY a.audit_id DESC LIMIT most;
+END $$;
+COMMENT ON FUNCTION audit_entries IS
+  'Rows of the audit with ids in (above, upto] that fit {audit_id, patients, appointment, actor, action, since, until}, newest '
+  'first: patients by their numbers, appointments by their references, and the seal of each row.';
+
+CREATE FUNCTION audit_highest(token text DEFAULT NULL) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'read-audit');
+  RETURN coalesce((SELECT max(a.audit_id) FROM audit a), 0);
+END $$;
+COMMENT ON FUNCTION audit_highest IS 'The highest id: an export goes up to it in steps.';
+
+CREATE FUNCTION ask_audit(mrn text, token text DEFAULT NULL) RETURNS integer[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+DECLARE
+  person   integer;
+  records  integer[];
+BEGIN
+  PERFORM enter(token, 'read-audit');
+  SELECT coalesce(p.merged_into, p.patient_id) INTO person FROM patient p WHERE p.mrn = $1;
+  records := ARRAY(SELECT p.patient_id FROM patient p WHERE p.patient_id = person OR p.merged_into = person ORDER BY 1);
+  PERFORM note_look('look-audit', records);
+  RETURN records;
+END $$;
+COMMENT ON FUNCTION ask_audit IS
+  'The ids of all records of the person a number means, merged ones too, empty when nobody has it; that somebody asked is written down.';
+
+CREATE FUNCTION numbers_of(patients integer[], token text DEFAULT NULL) RETURNS SETOF text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'read-audit');
+  RETURN QUERY SELECT p.mrn FROM patient p WHERE p.patient_id = ANY (patients) ORDER BY p.mrn;
+END $$;
+COMMENT ON FUNCTION numbers_of IS 'The numbers behind the ids in a row of the audit.';
+
 CREATE FUNCTION why_broken(number bigint) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
@@ -1675,15 +2607,16 @@ END $$;
 COMMENT ON FUNCTION why_broken IS
   'What happened to the row of a seal that does not fit: the row or seal that does fit here is looked for everywhere.';
 
-CREATE FUNCTION verify_audit(kept_number bigint DEFAULT NULL, kept_hash text DEFAULT NULL)
+CREATE FUNCTION verify_audit(kept_number bigint DEFAULT NULL, kept_hash text DEFAULT NULL, token text DEFAULT NULL)
 RETURNS TABLE (sealed bigint, unsealed bigint, broken bigint, first_broken bigint, problem text, audit_id bigint,
                head_number bigint, head_hash text)
-LANGUAGE plpgsql STABLE SET search_path = app, ext, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   progress  sealing;
   inserted  bigint;
 BEGIN
+  PERFORM enter(token, 'verify');
   SELECT * INTO progress FROM sealing;
   SELECT count(*), count(*) FILTER (WHERE wrong), min(coalesce(gap, seal_number)) FILTER (WHERE wrong)
     INTO sealed, broken, first_broken
@@ -1730,7 +2663,7 @@ COMMENT ON FUNCTION verify_audit IS
 
 -- The invariants --------------------------------------------------------------------------------------------------
 
-CREATE FUNCTION verify() RETURNS TABLE (rule text, violations bigint)
+CREATE FUNCTION violations() RETURNS TABLE (rule text, violations bigint)
 LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
   SELECT 'no slot holds more than its capacity',
          (SELECT count(*) FROM slot s LEFT JOIN (
@@ -1765,8 +2698,52 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
             USING (appointment_id)
            WHERE u.n IS DISTINCT FROM 1)
 $$;
-COMMENT ON FUNCTION verify IS 'The invariants of this file, counted: every number must be 0.';
+COMMENT ON FUNCTION violations IS 'The invariants of this file, counted: every number must be 0.';
+
+CREATE FUNCTION verify(token text DEFAULT NULL) RETURNS TABLE (rule text, violations bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'verify');
+  RETURN QUERY SELECT * FROM violations();
+END $$;
+COMMENT ON FUNCTION verify IS 'Counts the invariants of this file: every number must be 0.';
 
 CREATE TABLE schema_version (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
 COMMENT ON TABLE schema_version IS 'Which numbered migrations this database has: schema.sql is all of them.';
 INSERT INTO schema_version (version) VALUES (1);
+
+
+-- The grants --------------------------------------------------------------------------------------------------------
+-- Functions are granted one by one (nobody may execute one otherwise: see the default privileges at the top), tables only
+-- where no patient is in them. Patients are read through functions alone, because a SELECT leaves no trace in the audit.
+-- Row-level security without any policy is the second guard: with a grant made by mistake there is still no row to see.
+
+DO $$
+DECLARE guarded regclass;
+BEGIN
+  FOREACH guarded IN ARRAY ARRAY['patient', 'visit', 'appointment', 'occupancy', 'request', 'notification', 'audit', 'seal', 'sealing',
+                                 'staff', 'session', 'sign_in_attempt', 'gateway']::regclass[] LOOP
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', guarded);
+  END LOOP;
+END $$;
+
+GRANT USAGE ON SCHEMA app TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
+GRANT SELECT ON schema_version, permission, role_permission, site
+   TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
+GRANT SELECT ON test, resource, resource_test, schedule, closure, slot, status_change
+   TO bookcli_desk, bookcli_worker, bookcli_admin;
+
+GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters
+   TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
+GRANT EXECUTE ON FUNCTION
+  find_slots, book, confirm, cancel, set_status, place_of, look_at, references_from, agenda, history_of, affected,
+  look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
+  publish, set_capacity, close_period, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
+  export_highest, export_patients, export_appointments
+   TO bookcli_desk;
+GRANT EXECUTE ON FUNCTION audit_entries, audit_highest, ask_audit, numbers_of TO bookcli_desk, bookcli_auditor;
+GRANT EXECUTE ON FUNCTION seal_audit, verify_audit, verify TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
+GRANT EXECUTE ON FUNCTION add_staff, change_staff, reset_password, list_staff, list_sessions, revoke_sessions
+   TO bookcli_desk, bookcli_admin;
+GRANT EXECUTE ON FUNCTION let_holds_expire TO bookcli_desk, bookcli_worker;
+GRANT EXECUTE ON FUNCTION find_slots TO bookcli_worker;

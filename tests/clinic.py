@@ -12,11 +12,15 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from bookcli.core import clock
+from bookcli.core.config import Settings
 from bookcli.core.context import Context
-from bookcli.core.db import engine, kernel
+from bookcli.core.db import engine, gateway, kernel
 from bookcli.core.model.requests import BookingRequest, Place, new_key
+from bookcli.core.model.staff import SignedIn
 
 DAYS = 10
+STAFF = "tests"
+"""Whose session the tests have: a manager's."""
 FIRST_START, SLOT_MINUTES, SLOTS_A_DAY = time(8), 30, 16
 SITES = [
     {"code": "north", "name": "Clinic North", "zone": "Europe/Berlin", "phone": "+49 30 901820"},
@@ -45,9 +49,13 @@ NAMES = [
 
 @dataclass(frozen=True)
 class Clinic:
-    """The clinic in one database. Day 1 is tomorrow at the sites, days go up to 10; slot indexes are 0 to 15."""
+    """The clinic in one database: `context` is a desk of it, `owner` the connection of whoever runs the server.
+
+    Day 1 is tomorrow at the sites, days go up to 10; slot indexes are 0 to 15.
+    """
 
     context: Context
+    owner: engine.Connection
 
     def slot(self, test: str, day: int = 1, index: int = 0) -> int:
         """The number of the slot of a test's resource on that day."""
@@ -71,14 +79,25 @@ class Clinic:
         place = more.pop("place", None) or Place(slot=slot)
         return BookingRequest(mrn, test, place, key or new_key(), **more)
 
+    def desk_at(self, address: str) -> Context:
+        """Another desk at that address of the same database, with the same session, which its commands find too."""
+        desk = Context(Settings(database_url=address), self.context.paths)
+        desk.keep(SignedIn(self.context.token or "", STAFF, "manager", clock.now()))
+        return desk
+
+    @property
+    def owner_dsn(self) -> str:
+        """The address for whoever runs the server."""
+        return self.owner.info.dsn
+
     def row(self, statement: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The only row of a query."""
-        (row,) = self.context.connection().execute(statement.encode(), values).fetchall()
+        (row,) = self.owner.execute(statement.encode(), values).fetchall()
         return row
 
     def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        return self.context.connection().execute(statement.encode(), values).fetchall()
+        return self.owner.execute(statement.encode(), values).fetchall()
 
     def sound(self) -> bool:
         """Whether every invariant of schema.sql holds; a violated one is shown."""
@@ -87,9 +106,16 @@ class Clinic:
         return True
 
 
+def sign_in(context: Context) -> None:
+    """Gives a context of whoever runs the server a session, for itself alone."""
+    token, expires_at = gateway.sign_in_here(context.connection(), STAFF)
+    context.keep(SignedIn(token, STAFF, "manager", expires_at), on_disk=False)
+
+
 def fill(dsn: str) -> None:
     """Makes the clinic in a database that has the schema and nothing else."""
     connection = engine.connect(dsn)
+    connection.token, _ = gateway.sign_in_here(connection, STAFF)
     try:
         for kind, rows in (("sites", SITES), ("tests", TESTS), ("resources", RESOURCES)):
             kernel.save(connection, kind, rows)

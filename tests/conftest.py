@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from bookcli.core import clock
 from bookcli.core.config import Paths, Settings
 from bookcli.core.context import Context
+from bookcli.core.db import engine, gateway
+from bookcli.core.model.staff import SignedIn
 from tests import clinic as clinics
-from tests.servers import NEWEST, OLDEST, Server, Servers, load_schema
+from tests.servers import NEWEST, OLDEST, Server, Servers, engine_connection, load_schema, login_as
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -67,18 +70,41 @@ def database(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
-def context(database: str, own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
-    """A context on the fresh database; commands that the test starts find the same one through the environment."""
-    monkeypatch.setenv("BOOKCLI_DATABASE_URL", database)
+def owner(database: str) -> Iterator[engine.Connection]:
+    """The connection of whoever runs the server, past every guard; with a manager's session."""
+    with engine_connection(database) as connection:
+        connection.token, _ = gateway.sign_in_here(connection, clinics.STAFF)
+        yield connection
+
+
+@pytest.fixture
+def context(
+    database: str, owner: engine.Connection, own_environment: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Context]:
+    """A desk with a manager's session on the fresh database; commands that the test starts are at the same desk."""
+    dsn = login_as(database, "desk")
+    monkeypatch.setenv("BOOKCLI_DATABASE_URL", dsn)
     directories = Paths(own_environment / "config", own_environment / "data", own_environment / "state")
-    with Context(Settings(database_url=database), directories) as opened:
+    with Context(Settings(database_url=dsn), directories) as opened:
+        opened.keep(SignedIn(*gateway.sign_in_here(owner, clinics.STAFF)[:1], clinics.STAFF, "manager", clock.now()))
         yield opened
 
 
 @pytest.fixture
-def clinic(context: Context) -> clinics.Clinic:
+def owning(
+    database: str, owner: engine.Connection, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Context]:
+    """A context of whoever runs the server, for what no desk may do; commands that the test starts have it too."""
+    monkeypatch.setenv("BOOKCLI_DATABASE_URL", database)
+    with Context(Settings(database_url=database), context.paths) as opened:
+        opened.keep(SignedIn(owner.token or "", clinics.STAFF, "manager", clock.now()))
+        yield opened
+
+
+@pytest.fixture
+def clinic(context: Context, owner: engine.Connection) -> clinics.Clinic:
     """The small clinic of tests/clinic.py, in the database of `context`."""
-    return clinics.Clinic(context)
+    return clinics.Clinic(context, owner)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -14,14 +14,17 @@ from pathlib import Path
 import psycopg
 from psycopg import conninfo
 
+from bookcli.core.adapters.local_sockets import ROLE
+from tests import servers
+
 _SETTINGS = """[databases]
 * = host={host} port={port}
 [pgbouncer]
 listen_addr =
 unix_socket_dir = {directory}
 listen_port = 6432
-auth_type = any
-auth_file =
+auth_type = trust
+auth_file = {directory}/users.txt
 pool_mode = transaction
 default_pool_size = {size}
 max_client_conn = 300
@@ -40,13 +43,14 @@ def pooled(dsn: str, *, size: int) -> Iterator[str]:
     where = conninfo.conninfo_to_dict(dsn)
     (directory / "pgbouncer.ini").write_text(
         _SETTINGS.format(host=where["host"], port=where.get("port", 5432), directory=directory, size=size)
-        .replace("* = ", f"* = user={where['user']} ")
-        .replace("auth_file =\n", "")
+    )
+    (directory / "users.txt").write_text(
+        "".join(f'"{name}" ""\n' for name in (ROLE, *(f"tests_{kind}" for kind in servers.MACHINES)))
     )
     # pgbouncer does not run as root; the server's own user may enter the server's socket directory.
     owner = Path(str(where["host"])).stat()
     if os.geteuid() == 0:
-        for path in (directory, directory / "pgbouncer.ini"):
+        for path in (directory, *directory.iterdir()):
             os.chown(path, owner.st_uid, owner.st_gid)
     process = subprocess.Popen(
         [program, "-q", str(directory / "pgbouncer.ini")],

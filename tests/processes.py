@@ -125,16 +125,30 @@ def _fork(
 
 
 def _work(work: Callable[..., Any], dsn: str, entry: tuple[Any, ...], say_ready: int, may_begin: int) -> Any:
+    from bookcli.core import clock
     from bookcli.core.config import Settings
     from bookcli.core.context import Context
+    from bookcli.core.model.staff import SignedIn
+    from tests.clinic import STAFF
 
     try:
         context = Context(Settings(database_url=dsn))
+        context.keep(SignedIn(_token(dsn), STAFF, "manager", clock.now()), on_disk=False)
         context.connection()
     finally:
         os.write(say_ready, b"r")
         os.read(may_begin, 1)  # returns, empty, when the nursery closes the other end
     return work(context, *entry)
+
+
+def _token(dsn: str) -> str:
+    """A session of its own for each process, given by whoever runs the server."""
+    from bookcli.core.db import engine, gateway
+    from tests.clinic import STAFF
+    from tests.servers import login_as_owner
+
+    with engine.connect(login_as_owner(dsn)) as connection:
+        return gateway.sign_in_here(connection, STAFF)[0]
 
 
 if __name__ == "__main__":

@@ -19,13 +19,14 @@ import psycopg
 from psycopg import sql
 
 from bookcli.core.adapters import embedded, embedded_postgres
-from bookcli.core.adapters.local_sockets import DATABASE, postgres_dsn, socket_directory
+from bookcli.core.adapters.local_sockets import DATABASE, ROLE, postgres_dsn, socket_directory
 from bookcli.core.config import Paths, Settings, paths
 from bookcli.core.db import engine, schema
 from tests.originals import Original
 
 SYSTEM_PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 NEWEST, OLDEST = "18", "15"
+MACHINES = ("desk", "worker", "auditor", "admin")
 
 
 class Server:
@@ -149,9 +150,25 @@ def engine_connection(dsn: str) -> Iterator[engine.Connection]:
 
 
 def load_schema(dsn: str) -> None:
-    """Loads schema.sql into an empty database."""
+    """Loads schema.sql into an empty database, and makes a role to log in as for each kind of machine."""
     with engine_connection(dsn) as connection:
         assert schema.load(connection)
+        for kind in MACHINES:
+            with contextlib.suppress(psycopg.errors.DuplicateObject):
+                connection.execute(f"CREATE ROLE tests_{kind} LOGIN IN ROLE bookcli_{kind}".encode())
+
+
+def login_as(dsn: str, kind: str) -> str:
+    """The address for a machine of that kind: desk, worker, auditor or admin."""
+    assert kind in MACHINES
+    return dsn.replace(f"//{ROLE}@", f"//tests_{kind}@")
+
+
+def login_as_owner(dsn: str) -> str:
+    """The address for whoever runs the server."""
+    for kind in MACHINES:
+        dsn = dsn.replace(f"//tests_{kind}@", f"//{ROLE}@").replace(f"user=tests_{kind}", f"user={ROLE}")
+    return dsn
 
 
 def _programs(major: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from bookcli.core.context import Context
-from bookcli.core.db import kernel
+from bookcli.core.db import engine, kernel
 
 HERE = Path(__file__).parent
 REAL = HERE.parents[1] / "shared" / "data" / "vitoria-appointments-2016.csv"
@@ -68,14 +68,14 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def counts(context: Context) -> tuple[int, ...]:
+def counts(owner: engine.Connection) -> tuple[int, ...]:
     tables = ("site", "resource", "schedule", "slot", "patient", "appointment", "request", "occupancy", "audit")
-    found = [context.connection().execute(f"SELECT count(*) FROM app.{table}".encode()).fetchone() for table in tables]
+    found = [owner.execute(f"SELECT count(*) FROM app.{table}".encode()).fetchone() for table in tables]
     return tuple(row[0] for row in found if row)
 
 
 def test_every_row_of_vitoria_gets_a_verdict_and_whoever_fits_is_booked(
-    context: Context, appointments_file: Path, tmp_path: Path
+    context: Context, owner: engine.Connection, appointments_file: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "report.csv"
     file, directory = str(appointments_file), HERE / "vitoria"
@@ -87,17 +87,17 @@ def test_every_row_of_vitoria_gets_a_verdict_and_whoever_fits_is_booked(
     assert verdicts["slot-full"] == _too_many(asked)
     assert all(row["bookcli_reason"] for row in answered if row["bookcli_verdict"] != "booked")
 
-    before = counts(context)
+    before = counts(owner)
     assert before[0] == 78 and before[5] == verdicts["booked"] == len(
         {row["bookcli_reference"] for row in answered} - {""}
     )
     assert [rule for rule, violations in kernel.verify(context.connection()) if violations] == []
-    assert context.connection().execute("SELECT count(*) FROM app.notification").fetchone() == (0,)
+    assert owner.execute("SELECT count(*) FROM app.notification").fetchone() == (0,)
 
     options = ["--mapping", str(directory / "appointments.toml"), "--history", "--create-patients"]
     again = tmp_path / "again.csv"
     assert run([*PROGRAM, "import", "appointments", file, *options, "--report", str(again)], tmp_path) == 6
-    assert counts(context) == before and rows_of(again) == answered
+    assert counts(owner) == before and rows_of(again) == answered
 
 
 def _too_many(asked: list[dict[str, str]]) -> int:

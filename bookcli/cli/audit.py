@@ -25,11 +25,25 @@ def _document(name: str) -> Any:
 ENTRIES = View(
     "entries",
     "audit",
-    ("audit", "at", "actor", "source", "action", "patient", "reference", "patients", "before", "after", "seal", "hash"),
+    (
+        "audit",
+        "at",
+        "actor",
+        "staff",
+        "source",
+        "action",
+        "patient",
+        "reference",
+        "patients",
+        "before",
+        "after",
+        "seal",
+        "hash",
+    ),
     (
         ("Row", lambda record: str(record["audit"])),
         ("When", lambda record: record["at"][:19]),
-        ("Who", lambda record: record["actor"]),
+        ("Who", lambda record: record["staff"] or record["actor"]),
         ("From", lambda record: record["source"]),
         ("What", lambda record: record["action"]),
         ("Patient", lambda record: record["patient"] or ""),
@@ -44,7 +58,7 @@ SEALED = View("sealed", "sealed", ("sealed",))
 
 _Patient = Annotated[str, typer.Option("--patient", metavar="MRN", help="About this patient; itself written down.")]
 _Reference = Annotated[str, typer.Option("--reference", metavar="REFERENCE", help="About this appointment.")]
-_Actor = Annotated[str, typer.Option("--actor", metavar="NAME", help="Done by.")]
+_Actor = Annotated[str, typer.Option("--actor", metavar="NAME", help="Done by this person or machine's role.")]
 _Action = Annotated[str, typer.Option("--action", metavar="VERB", help="Begins so: book, cancel, look, look-patient …")]
 _From = Annotated[str, typer.Option("--from", metavar="DAY", help="First day (UTC).")]
 _To = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day (UTC), included.")]
@@ -185,7 +199,8 @@ def _record(entry: Entry) -> dict[str, Any]:
 
 def _described(record: Record) -> str:
     lines = [
-        f"Row {record['audit']}: {record['action']} at {record['at']} by {record['actor']} from {record['source']}"
+        f"Row {record['audit']}: {record['action']} at {record['at']}",
+        f"  by: {record['staff'] or record['actor']}, from {record['actor']} {record['source']}",
     ]
     for name in ("patient", "reference"):
         lines += [f"  {name}: {record[name]}"] if record[name] else []

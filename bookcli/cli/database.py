@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from .command import Desk, new_app
@@ -22,18 +24,38 @@ def register(app: typer.Typer) -> None:
     app.command("verify")(verify)
 
 
-def init(desk: Desk) -> None:
-    """Load the schema into an empty database; harmless where it is already there.
+def init(
+    desk: Desk,
+    manager: Annotated[str, typer.Option("--manager", metavar="NAME", help="The first manager; asked for.")] = "",
+) -> None:
+    """Load the schema into an empty database and make the first manager; harmless where both are there.
+
+    Asks for the manager's password, or reads it from stdin. Run it as whoever owns the database.
 
     \b
     Examples:
       bookcli db init
+      bookcli db init --manager a.moreno < password-file
     """
     from ..core.services import database  # noqa: PLC0415 - the driver comes after the words are understood
 
     made = database.init(desk.context)
     sentence = "The database is prepared." if made else "The database was prepared already."
     desk.output.show(MIGRATIONS, [], sentence=sentence, extra={"created": made})
+    if database.lacks_a_manager(desk.context):
+        _first_manager(desk, manager)
+
+
+def _first_manager(desk: Desk, name: str) -> None:
+    from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
+    from . import diagnostics, dialogue  # noqa: PLC0415 - likewise
+
+    if not name and not diagnostics.interactive():
+        desk.talk.note("Nobody can sign in yet: bookcli db init --manager NAME < password-file")
+        return
+    who = name or desk.talk.ask("Name of the first manager:")
+    staff.add(desk.context, who, dialogue.Secrets(desk).ask(f"Password of {who}:", twice=True), role="manager")
+    desk.talk.note(f"{who} is the first manager: bookcli login {who}")
 
 
 def check(desk: Desk) -> None:

@@ -124,6 +124,19 @@ class Talk:
             raise InvalidInput("The input ended before the question was answered.", code="input-ended")
         return line.rstrip("\r\n")
 
+    def ask_secretly(self, question: str) -> str:
+        """As `ask`, but what is typed is not shown. Raises InvalidInput where the terminal cannot hide it."""
+        import getpass  # noqa: PLC0415 - only for passwords
+        import warnings  # noqa: PLC0415 - likewise
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)
+            try:
+                return getpass.getpass(_shown(question) + " ", sys.stderr)
+            except (EOFError, getpass.GetPassWarning):
+                _write("\n")
+                raise InvalidInput("The password cannot be asked for here.", code="input-ended") from None
+
     def agree(self, question: str, *, yes: bool, word: str = "") -> bool:
         """Whether the user agrees; no is the default. `word` must be typed in full where much is at stake.
 

@@ -48,6 +48,25 @@ def line(desk: Desk, question: str) -> str:
     return _piped().partition("\n")[0]
 
 
+class Secrets:
+    """Passwords: asked for on a terminal, unseen; elsewhere the lines of stdin, in order. Never arguments."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._lines = None if diagnostics.interactive() else _piped().splitlines()
+
+    def ask(self, question: str, *, twice: bool = False) -> str:
+        """One password; a new one is asked for `twice`. Raises InvalidInput when there is no line, or both differ."""
+        if self._lines is not None:
+            if not self._lines:
+                raise InvalidInput("The input ended before the password.", hint="one line each", code="input-ended")
+            return self._lines.pop(0)
+        password = self._desk.talk.ask_secretly(question)
+        if twice and self._desk.talk.ask_secretly("The same again:") != password:
+            raise InvalidInput("The two passwords differ.", hint="Nothing was changed.", code="passwords-differ")
+        return password
+
+
 def understood(text: str) -> dict[str, str]:
     """The fields in a JSON object or in `key=value` lines. Raises InvalidInput, never with a value in it."""
     if text.lstrip().startswith("{"):

@@ -32,6 +32,15 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "fulfil": ("appointments", "Note that the test has been done."),
         "noshow": ("appointments", "Note that the patient did not come."),
     },
+    "Who is at the desk": {
+        "login": ("sign_in", "Sign in, or take over the desk from somebody else."),
+        "logout": ("sign_in", "End the session of this desk."),
+        "lock": ("sign_in", "Lock the session until its owner signs in again."),
+        "whoami": ("sign_in", "Show who is signed in and what they may do."),
+        "passwd": ("sign_in", "Change your password."),
+        "staff": ("staff", "Who works here, and as what."),
+        "session": ("staff", "Who is signed in, everywhere."),
+    },
     "The clinic": {
         "patient": ("patients", "Add, find, edit and merge patients."),
         "site": ("catalog", "The sites."),

@@ -66,6 +66,10 @@ class Paths:
         return self.data / "valkey"
 
     @property
+    def sessions(self) -> Path:
+        return self.state / "sessions"
+
+    @property
     def log_file(self) -> Path:
         return self.state / "bookcli.log"
 

@@ -22,6 +22,8 @@ GROUPS = {
     "resource": ("list", "show", "add", "edit"),
     "schedule": ("list", "add", "end", "publish", "close", "reopen", "closures", "capacity"),
     "db": ("init", "check", "upgrade"),
+    "staff": ("add", "list", "role", "disable", "enable", "reset"),
+    "session": ("list", "revoke"),
     "audit": ("list", "show", "seal", "verify", "export"),
     "selftest": ("race",),
 }

@@ -33,7 +33,7 @@ def test_what_was_done_and_seen_is_listed(bookcli: Shell, reference: str) -> Non
     assert "look-appointment" in table.out
     assert "Müller" not in table.out
     rows = bookcli("audit", "list", "--reference", reference, "-o", "csv").out.splitlines()
-    assert rows[0].startswith("audit,at,actor,source,action,patient,reference,patients,before,after,seal,hash")
+    assert rows[0].startswith("audit,at,actor,staff,source,action,patient,reference,patients,before,after,seal,hash")
     assert '""slot"":' in rows[2]
 
 
@@ -61,7 +61,7 @@ def test_the_chain_is_sealed_and_proven(bookcli: Shell, clinic: Clinic, referenc
 
 def test_a_row_that_was_altered_is_a_finding(bookcli: Shell, clinic: Clinic, reference: str) -> None:
     bookcli("audit", "seal")
-    connection = clinic.context.connection()
+    connection = clinic.owner
     with connection.transaction():
         connection.execute("SET LOCAL session_replication_role = replica")
         connection.execute("UPDATE audit SET actor = 'nobody' WHERE audit_id = (SELECT max(audit_id) FROM audit)")

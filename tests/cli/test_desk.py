@@ -186,7 +186,7 @@ def test_the_database_is_looked_after(bookcli: Shell, clinic: Clinic) -> None:
     assert bookcli("db", "init", "--json").json["created"] is False
     assert bookcli("db", "upgrade", "--json").json["migrations"] == []
     assert bookcli("verify", "--json").code == 0
-    clinic.context.connection().execute("UPDATE app.slot SET booked = 1 WHERE slot_id = 1")
+    clinic.owner.execute("UPDATE app.slot SET booked = 1 WHERE slot_id = 1")
     answer = bookcli("verify", "--json")
     assert answer.code == 1
     assert any(rule["violations"] for rule in answer.json["rules"])
@@ -228,7 +228,8 @@ def test_the_completion_script_is_printed(bookcli: Shell, shell: str) -> None:
 
 
 def test_the_bash_script_works_in_bash(clinic: Clinic, tmp_path: Path) -> None:
-    program = tmp_path / "bookcli"
+    program = tmp_path / "programs" / "bookcli"
+    program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bookcli.cli.main "$@"\n')
     program.chmod(0o755)
     script = (
@@ -237,7 +238,7 @@ def test_the_bash_script_works_in_bash(clinic: Clinic, tmp_path: Path) -> None:
     )
     environment = {
         **os.environ,
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=60)

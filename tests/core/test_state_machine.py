@@ -68,7 +68,7 @@ class Desk(RuleBasedStateMachine):
         super().__init__()
         self.clinic = clinic
         self.context = clinic.context
-        self.connection = clinic.context.connection()
+        self.connection = clinic.owner
         for table in ("occupancy", "notification", "request", "appointment", "visit", "closure"):
             self.connection.execute(f"DELETE FROM {table}".encode())
         self.connection.execute(

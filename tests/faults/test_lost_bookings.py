@@ -17,8 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from bookcli.core.config import Settings
-from bookcli.core.context import Context
 from bookcli.core.model.requests import BookingRequest, new_key
 from bookcli.core.services import appointments
 from tests.clinic import Clinic
@@ -127,7 +125,7 @@ def test_a_message_that_is_lost_is_sent_again_with_the_same_key(
     proxy = Proxy(clinic.context.dsn, short_directory, loss)
     key = new_key()
     try:
-        with Context(Settings(database_url=proxy.dsn)) as context:
+        with clinic.desk_at(proxy.dsn) as context:
             outcome = appointments.book(context, _request(clinic, key))
     finally:
         proxy.close()
@@ -143,7 +141,7 @@ def short_directory() -> Iterator[Path]:
 
 
 def _ask_elsewhere(clinic: Clinic, key: uuid.UUID) -> None:
-    with Context(Settings(database_url=clinic.context.dsn)) as context:
+    with clinic.desk_at(clinic.context.dsn) as context:
         appointments.book(context, _request(Clinic(context), key))
 
 

@@ -42,8 +42,8 @@ def replace(clinic: Clinic, function: str, old: str, new: str) -> None:
     """Writes a function of the schema anew with one piece of its text changed."""
     (text,) = clinic.row("SELECT pg_get_functiondef(%s::regproc)", (f"app.{function}",))
     assert text.count(old) == 1, f"{function} has no {old!r}, or more than one: the mutant must be written anew"
-    clinic.context.connection().execute(text.replace(old, new).encode())
+    clinic.owner.execute(text.replace(old, new).encode())
 
 
 def _drop(clinic: Clinic, table: str, constraint: str) -> None:
-    clinic.context.connection().execute(f"ALTER TABLE app.{table} DROP CONSTRAINT {constraint}".encode())
+    clinic.owner.execute(f"ALTER TABLE app.{table} DROP CONSTRAINT {constraint}".encode())

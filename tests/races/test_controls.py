@@ -57,7 +57,7 @@ def _race_for_a_place(clinic: Clinic, crowd: Crowd) -> list[str]:
 
 
 def _race_for_a_patient(clinic: Clinic, crowd: Crowd) -> list[str]:
-    clinic.context.connection().execute("UPDATE app.slot SET capacity = 4")
+    clinic.owner.execute("UPDATE app.slot SET capacity = 4")
     wishes = [(1, test, clinic.slot(test)) for test in ("mri", "blood")] * (DESKS // 2)
     return crowd.at_once(book_or_be_stopped, clinic.context.dsn, wishes)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from bookcli.core.config import Settings
 from bookcli.core.context import Context
 from bookcli.core.db import kernel
 from bookcli.core.services import appointments
@@ -19,7 +18,7 @@ from tests.clinic import Clinic
 @contextlib.contextmanager
 def _waiting_for_a_slot(clinic: Clinic, slot: int, work: Callable[[Context], Any]) -> Iterator[None]:
     """Somebody's `work` has begun and waits for the slot's lock until the block ends."""
-    with Context(Settings(database_url=clinic.context.dsn)) as other:
+    with clinic.desk_at(clinic.context.dsn) as other:
         desk = threading.Thread(target=work, args=(other,))
         with contextlib.closing(clinic.context.fresh_connection()) as holder, holder.transaction():
             holder.execute("SELECT pg_advisory_xact_lock(1, %s)", (slot,))

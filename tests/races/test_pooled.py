@@ -6,7 +6,6 @@ import random
 
 import psycopg
 
-from bookcli.core.config import Settings
 from bookcli.core.context import Context
 from bookcli.core.db import kernel
 from bookcli.core.services import appointments
@@ -53,7 +52,7 @@ def test_nothing_of_one_desk_is_left_for_the_next_in_a_pool_of_one(clinic: Clini
         psycopg.connect(address, autocommit=True, prepare_threshold=None) as other,
     ):
         before = _session_of(other)
-        with Context(Settings(database_url=address), clinic.context.paths) as desk:
+        with clinic.desk_at(address) as desk:
             assert appointments.book(desk, _request(1, "blood", clinic.slot("blood"))).outcome == "booked"
             assert appointments.book(desk, _request(2, "mri", clinic.slot("mri"))).outcome == "booked"
             assert all(violations == 0 for _, violations in kernel.verify(desk.connection()))

@@ -29,6 +29,7 @@ def _add_patients(clinic: Clinic, most: int) -> None:
 
 def _deadlocks(clinic: Clinic) -> int:
     """How often PostgreSQL had to break a circle of locks in this database, once every process has reported."""
+    clinic.context.close()
     others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     while clinic.row(others) != (0,):
         time.sleep(0.01)
@@ -185,7 +186,7 @@ def test_a_hold_that_ends_while_it_is_confirmed_has_one_winner(clinic: Clinic, c
         arguments = [(what, n, slot, held.reference) for n, what in enumerate(desks, start=2)]
         crowd.start(hold_or_confirm, clinic.context.dsn, arguments)
         ends = "UPDATE appointment SET held_until = clock_timestamp() + %s * interval '1 ms' WHERE appointment_id = %s"
-        clinic.context.connection().execute(ends, (4 * index, held.appointment_id))
+        clinic.owner.execute(ends, (4 * index, held.appointment_id))
         crowd.go()
         told = crowd.results()
         confirms, books = told[:2], told[2:5]
@@ -218,7 +219,7 @@ def test_nothing_is_booked_in_a_slot_once_its_closing_was_answered(
 ) -> None:
     slots = [clinic.slot("blood", 1, n) for n in range(6)]
     arguments = [(list(range(1, 21)), slots, 3.0, chance.getrandbits(32)) for _ in range(8)]
-    connection = clinic.context.connection()
+    connection = clinic.owner
     crowd.start(book_until, clinic.context.dsn, arguments)
     crowd.go()
     violations = closures = lowered = 0

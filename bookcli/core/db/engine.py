@@ -8,6 +8,7 @@ data, leaves this module.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +20,13 @@ from .watchdog import watched
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
-    """A desk's connection; `deadline` is how many seconds one call may take."""
+    """A desk's connection; `deadline` is how many seconds one call may take, `token` the session every call carries.
+
+    Behind a transaction pool a connection has no state at the server, so the token is sent each time.
+    """
 
     deadline = 8.0
+    token: str | None = None
 
 
 TRY_AGAIN = frozenset({"40001", "40P01"})
@@ -39,6 +44,15 @@ _MADE_MEANWHILE = frozenset(
 GONE = frozenset({"25006", "25P03", "57P01", "57P02", "57P03", "57P05"})
 """SQLSTATEs after which this connection is of no more use, but a new one may be; nothing was committed."""
 
+SIGN_IN_PROBLEMS = {
+    "not-signed-in": ("Nobody is signed in at this desk.", "bookcli login"),
+    "session-expired": ("The session has ended.", "bookcli login"),
+    "session-locked": ("The session is locked.", "bookcli login"),
+    "password-change-needed": ("Your password must be changed first.", "bookcli passwd"),
+    "forbidden": ("You are not allowed to do that.", "bookcli whoami --permissions shows what you may do."),
+}
+"""The codes with which `app.enter` ends a call, and what is said."""
+
 _POOL_HAD_NO_ROOM = ("query_wait_timeout", "server login has been failing", "no more connections allowed")
 """What pgbouncer says before a statement ran; its other 08P01 may come after the server has committed."""
 
@@ -50,8 +64,11 @@ _BY_CONSTRAINT = {
 }
 
 
-def connect(dsn: str, *, deadline: float = 8.0) -> Connection:
-    """An autocommit connection that survives transaction pooling. Raises Unavailable within 2 s or so."""
+def connect(dsn: str, *, deadline: float = 8.0, desk: str = "") -> Connection:
+    """An autocommit connection that survives transaction pooling. Raises Unavailable within 2 s or so.
+
+    `desk` is written beside what was done; without one it is the name of the machine.
+    """
     try:
         connection = Connection.connect(
             dsn,
@@ -62,7 +79,7 @@ def connect(dsn: str, *, deadline: float = 8.0) -> Connection:
             keepalives_idle=5,
             keepalives_interval=2,
             keepalives_count=3,
-            application_name=f"bookcli/{__version__}",
+            application_name=f"bookcli/{__version__} {(desk or os.uname().nodename).split('.')[0]}"[:63],
         )
     except psycopg.Error as problem:
         raise _away(problem, "connect") from None
@@ -137,6 +154,8 @@ def _never_ran(problem: psycopg.Error) -> bool:
 
 
 def _by_class(state: str, constraint: str, problem: psycopg.Error) -> BookcliError:
+    if state == "42501" and problem.diag.message_primary in SIGN_IN_PROBLEMS:
+        return _not_entered(problem.diag.message_primary)
     if state in {"42501", "28000", "28P01"}:
         return NotAllowed("The database does not allow this desk to do that.", details={"sqlstate": state})
     if state in {"3F000", "42P01", "42883"}:
@@ -149,6 +168,11 @@ def _by_class(state: str, constraint: str, problem: psycopg.Error) -> BookcliErr
         )
     unexpected = RuntimeError(f"unexpected database error, SQLSTATE {state} {constraint}".strip())
     raise unexpected from None
+
+
+def _not_entered(code: str) -> NotAllowed:
+    message, hint = SIGN_IN_PROBLEMS[code]
+    return NotAllowed(message, hint=hint, code=code, details={"sqlstate": "42501"})
 
 
 def _away(problem: psycopg.Error, when: str) -> Unavailable:

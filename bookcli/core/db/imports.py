@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from .engine import Connection, call
+from .kernel import answers
 
 SlotAddress = tuple[str, str, datetime]
 """Site code, resource code and start (aware)."""
@@ -21,13 +22,6 @@ def sites(connection: Connection) -> list[tuple[str, str, str]]:
     with call(connection, writes=False) as cursor:
         cursor.execute("SELECT code, name, zone FROM app.site WHERE active ORDER BY code")
         return [(code, name, zone) for code, name, zone in cursor]
-
-
-def known_patients(connection: Connection, mrns: Sequence[str]) -> set[str]:
-    """Those of `mrns` that are there."""
-    with call(connection, writes=False) as cursor:
-        cursor.execute("SELECT mrn FROM app.patient WHERE mrn = ANY (%s)", (list(mrns),))
-        return {mrn for (mrn,) in cursor}
 
 
 def slots_at(connection: Connection, addresses: Sequence[SlotAddress]) -> dict[SlotAddress, int]:
@@ -47,11 +41,7 @@ def slots_at(connection: Connection, addresses: Sequence[SlotAddress]) -> dict[S
 
 def refused_keys(connection: Connection, keys: Sequence[uuid.UUID]) -> set[uuid.UUID]:
     """Those of `keys` under which a refusal is kept."""
-    with call(connection, writes=False) as cursor:
-        cursor.execute(
-            "SELECT request_key FROM app.request WHERE request_key = ANY (%s) AND appointment_id IS NULL", (list(keys),)
-        )
-        return {key for (key,) in cursor}
+    return {row["refused_keys"] for row in answers(connection, "refused_keys", list(keys))}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Calls the kernel: one function here is one function of schema.sql, one statement, one round trip.
 
-What must stay true: nothing but these calls writes to the database.
+What must stay true: nothing but these calls and those of `gateway` writes to the database, and every one carries the
+token of the connection, by which the kernel knows whose call it is.
 """
 
 from __future__ import annotations
@@ -29,23 +30,29 @@ def book(
 ) -> list[Verdict]:
     """One verdict per request, in order; `again` means: send that one once more. Raises as `engine.call`."""
     with call(connection, writes=True) as cursor:
-        cursor.execute("SELECT * FROM app.book(%s::jsonb, %s, %s)", (_json(requests), together, in_order))
+        cursor.execute(
+            "SELECT * FROM app.book(%s::jsonb, %s, %s, %s)", (_json(requests), together, in_order, connection.token)
+        )
         return [Verdict(*row) for row in cursor]
 
 
 def confirm(connection: Connection, reference: str) -> Verdict:
     """Turns a hold into a booking."""
-    return _verdict(connection, "SELECT * FROM app.confirm(%s)", (reference,))
+    return _verdict(connection, "SELECT * FROM app.confirm(%s, %s)", (reference, connection.token))
 
 
 def cancel(connection: Connection, reference: str, reason: str) -> Verdict:
     """Cancels; `reason` is a FHIR code."""
-    return _verdict(connection, "SELECT * FROM app.cancel(%s, %s)", (reference, reason))
+    return _verdict(connection, "SELECT * FROM app.cancel(%s, %s, %s)", (reference, reason, connection.token))
 
 
 def set_status(connection: Connection, reference: str, status: str) -> Verdict:
     """Changes the status along `app.status_change`."""
-    return _verdict(connection, "SELECT * FROM app.set_status(%s, %s::app.appointment_status)", (reference, status))
+    return _verdict(
+        connection,
+        "SELECT * FROM app.set_status(%s, %s::app.appointment_status, %s)",
+        (reference, status, connection.token),
+    )
 
 
 def _verdict(connection: Connection, statement: str, values: tuple[Any, ...]) -> Verdict:
@@ -58,33 +65,35 @@ def _verdict(connection: Connection, statement: str, values: tuple[Any, ...]) ->
 
 def release_expired(connection: Connection) -> int:
     """Gives back the places of holds whose time is over; how many (at most 500 a call)."""
-    return int(_one(connection, "SELECT app.release_expired(NULL, NULL)", ())[0])
+    return int(_one(connection, "SELECT app.let_holds_expire(%s)", (connection.token,))[0])
 
 
 def save(connection: Connection, kind: str, rows: Sequence[dict[str, Any]]) -> list[Saved]:
     """Creates or changes rows; kind is sites, tests, resources, schedules or patients."""
     assert kind in {"sites", "tests", "resources", "schedules", "patients"}
     with call(connection, writes=True) as cursor:
-        cursor.execute(f"SELECT * FROM app.save_{kind}(%s::jsonb)", (_json(rows),))
+        cursor.execute(f"SELECT * FROM app.save_{kind}(%s::jsonb, %s)", (_json(rows), connection.token))
         return [Saved(*row) for row in cursor]
 
 
 def merge_patients(connection: Connection, survivor: str, duplicate: str) -> tuple[str, int, dict[str, Any]]:
     """(verdict, appointments moved, numbers)."""
-    verdict, moved, numbers = _one(connection, "SELECT * FROM app.merge_patients(%s, %s)", (survivor, duplicate))
+    verdict, moved, numbers = _one(
+        connection, "SELECT * FROM app.merge_patients(%s, %s, %s)", (survivor, duplicate, connection.token)
+    )
     return verdict, moved, numbers
 
 
 def publish(connection: Connection, slots: Sequence[dict[str, Any]]) -> tuple[int, int]:
     """(published, already present) for rows {resource_id, starts_at, ends_at, local_start, capacity}."""
-    published, present = _one(connection, "SELECT * FROM app.publish(%s::jsonb)", (_json(slots),))
+    published, present = _one(connection, "SELECT * FROM app.publish(%s::jsonb, %s)", (_json(slots), connection.token))
     return published, present
 
 
 def set_capacity(connection: Connection, slot: int, capacity: int) -> tuple[str, int | None, int | None, int | None]:
     """(verdict, capacity, booked, version)."""
     verdict, capacity_now, booked, version = _one(
-        connection, "SELECT * FROM app.set_capacity(%s, %s)", (slot, capacity)
+        connection, "SELECT * FROM app.set_capacity(%s, %s, %s)", (slot, capacity, connection.token)
     )
     return verdict, capacity_now, booked, version
 
@@ -95,21 +104,21 @@ def close_period(
     """(closure id, slots closed); `period` is [start, end), aware."""
     closure, slots = _one(
         connection,
-        "SELECT * FROM app.close_period(%s, %s, tstzrange(%s, %s), %s)",
-        (site_id, resource_id, *period, reason),
+        "SELECT * FROM app.close_period(%s, %s, tstzrange(%s, %s), %s, %s)",
+        (site_id, resource_id, *period, reason, connection.token),
     )
     return closure, slots
 
 
 def reopen(connection: Connection, closure: int) -> int | None:
     """How many slots opened again; None when no such closure is in force."""
-    result: int | None = _one(connection, "SELECT app.reopen(%s)", (closure,))[0]
+    result: int | None = _one(connection, "SELECT app.reopen(%s, %s)", (closure, connection.token))[0]
     return result
 
 
 def end_schedule(connection: Connection, schedule: int, last_day: date) -> bool:
     """False when there is no such schedule."""
-    return bool(_one(connection, "SELECT app.end_schedule(%s, %s)", (schedule, last_day))[0])
+    return bool(_one(connection, "SELECT app.end_schedule(%s, %s, %s)", (schedule, last_day, connection.token))[0])
 
 
 def _one(connection: Connection, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -140,32 +149,38 @@ def find_slots(
         return [Slot(s, p, z, t, r, a, e, c, m, st, v) for s, p, z, t, r, a, e, c, m, st, v in cursor]
 
 
-def look_up(connection: Connection, reference: str, *, seen: bool = False) -> dict[str, Any] | None:
-    """The row of `app.appointment_facts` for a reference, or None; `seen`: somebody will see it, so it is audited."""
-    function = "look_at" if seen else "look_up"
+def answers(connection: Connection, function: str, *values: Any) -> list[dict[str, Any]]:
+    """The rows of a function of the schema that reads, by column name; the token goes with the call."""
+    places = "".join("%s, " for _ in values)
     with call(connection, writes=False) as cursor:
-        cursor.execute(f"SELECT * FROM app.{function}(%s)", (reference,))
-        row = cursor.fetchone()
+        cursor.execute(f"SELECT * FROM app.{function}({places}token => %s)".encode(), (*values, connection.token))
         names = [column.name for column in cursor.description or ()]
-    return dict(zip(names, row, strict=True)) if row else None
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def look_at(connection: Connection, reference: str) -> dict[str, Any] | None:
+    """The row of `app.appointment_facts` for a reference, or None; the look is audited."""
+    found = answers(connection, "look_at", reference)
+    return found[0] if found else None
+
+
+def place_of(connection: Connection, reference: str) -> tuple[str, str] | None:
+    """(test, site) of an appointment, nothing about its patient; None when there is none."""
+    found = answers(connection, "place_of", reference)
+    return (found[0]["test"], found[0]["site"]) if found else None
 
 
 def verify(connection: Connection) -> list[tuple[str, int]]:
     """(rule, violations) for every invariant; all must be 0. Reads everything, so it has no statement time-out."""
     with call(connection, writes=False, deadline=None) as cursor, connection.transaction():
         cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute("SELECT rule, violations FROM app.verify()")
+        cursor.execute("SELECT rule, violations FROM app.verify(%s)", (connection.token,))
         return [(rule, violations) for rule, violations in cursor]
-
-
-def note_look(connection: Connection, what: str, patients: Sequence[int]) -> None:
-    """Writes down a look at patients by their ids; see `reads.noted` for a look with its query."""
-    _one(connection, "SELECT app.note_look(%s, %s::integer[])", (what, list(patients)))
 
 
 def seal_audit(connection: Connection, most: int) -> int | None:
     """How many audit rows were sealed, at most so many; None when somebody else is sealing."""
-    result: int | None = _one(connection, "SELECT app.seal_audit(%s)", (most,))[0]
+    result: int | None = _one(connection, "SELECT app.seal_audit(%s, %s)", (most, connection.token))[0]
     return result
 
 
@@ -173,7 +188,7 @@ def verify_audit(connection: Connection, kept: tuple[int, str] | None) -> tuple[
     """The row of `app.verify_audit`; `kept` is the number and hash of a seal. Reads everything, as `verify`."""
     with call(connection, writes=False, deadline=None) as cursor, connection.transaction():
         cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute("SELECT * FROM app.verify_audit(%s, %s)", kept or (None, None))
+        cursor.execute("SELECT * FROM app.verify_audit(%s, %s, %s)", (*(kept or (None, None)), connection.token))
         row = cursor.fetchone()
     assert row is not None
     return row
@@ -200,12 +215,4 @@ def zones(connection: Connection, sites: Sequence[str]) -> dict[str, str]:
 
 def references(connection: Connection, begun: str, most: int = 50) -> list[str]:
     """References that begin so, of active appointments from today on, the next ones first: for completion."""
-    with call(connection, writes=False) as cursor:
-        cursor.execute(
-            "SELECT reference FROM (SELECT app.reference_of(a.appointment_id) AS reference, a.during"
-            " FROM app.appointment a JOIN app.slot s USING (slot_id) WHERE a.active"
-            " AND s.starts_at BETWEEN now() - interval '12 hours' AND now() + interval '14 days' LIMIT 5000) r"
-            " WHERE starts_with(reference, %s) ORDER BY lower(during) LIMIT %s",
-            (begun, most),
-        )
-        return [reference for (reference,) in cursor]
+    return [row["references_from"] for row in answers(connection, "references_from", begun, most)]

@@ -1,13 +1,14 @@
 """Runs the SQLAlchemy queries of this folder on the one connection a command has.
 
-What must stay true: a read has the same deadline and the same translated errors as a call of the kernel.
+What must stay true: a read has the same deadline and the same translated errors as a call of the kernel; it never asks
+about patients, whom only functions of the schema show, because they write down who looked.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select
+from sqlalchemy import CompoundSelect, Select
 from sqlalchemy.dialects.postgresql import psycopg
 
 from .engine import Connection, call
@@ -27,15 +28,3 @@ def rows(
         cursor.execute(str(compiled), compiled.params)
         names = [column.name for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def noted(statement: Select[Any], what: str, whose: ColumnElement[Any]) -> Select[Any]:
-    """The query with the look at its patients written down by the same statement: no row is seen unless that is done.
-
-    `what` is the action in the audit, `whose` the column of the statement's tables that has the patient's id. The rows
-    stay in their order, because a CTE that a function reads too is stored and then scanned.
-    """
-    found = statement.add_columns(whose.label("looked_at")).cte("found")
-    patients = select(func.array_agg(found.c.looked_at)).correlate(None).scalar_subquery()
-    written = select(func.app.note_look(what, patients)).scalar_subquery()
-    return select(*(column for column in found.c if column.name != "looked_at")).where(written)

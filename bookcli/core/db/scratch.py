@@ -10,9 +10,14 @@ from collections.abc import Iterator
 
 from psycopg.conninfo import make_conninfo
 
-from . import schema
+from . import gateway, schema
 from .engine import Connection, call
 from .fingerprint import scratch_database
+
+
+def take_over(connection: Connection) -> None:
+    """Gives a connection to a scratch database, whose maker owns it, a session of a manager."""
+    connection.token, _ = gateway.sign_in_here(connection, "selftest")
 
 
 @contextlib.contextmanager

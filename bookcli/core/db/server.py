@@ -38,13 +38,7 @@ def look(connection: Connection) -> Look:
     """Looks at the server and at the slots of the next two weeks, no further, so that it takes no time."""
     version, clock, writable = version_and_clock(connection)
     with call(connection, writes=False) as cursor:
-        cursor.execute(
-            "SELECT count(*), count(*) FILTER (WHERE s.status = 'free' AND s.booked < s.capacity),"
-            " count(*) FILTER (WHERE s.booked <>"
-            " (SELECT count(*) FROM app.occupancy o WHERE o.slot_id = s.slot_id))"
-            " FROM app.site p JOIN app.slot s USING (site_id)"
-            " WHERE s.local_start BETWEEN now()::timestamp AND now()::timestamp + interval '14 days'"
-        )
+        cursor.execute("SELECT slots, free, miscounted FROM app.counters()")
         row = cursor.fetchone()
     assert row is not None
     return Look(version, clock, writable, *row)

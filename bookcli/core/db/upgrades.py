@@ -21,6 +21,7 @@ def files(directory: Path = DIRECTORY) -> dict[int, Path]:
 def apply(connection: Connection, number: int, file: Path) -> bool:
     """Applies one file; False when the database has it. Waits at most 3 s for a lock, then RetryableConflict."""
     with call(connection, writes=True, deadline=None) as cursor, connection.transaction():
+        cursor.execute("SET LOCAL ROLE bookcli_owner")
         cursor.execute("SET LOCAL search_path = app, ext")
         cursor.execute("SET LOCAL statement_timeout = 0")
         cursor.execute("SET LOCAL lock_timeout = '3s'")

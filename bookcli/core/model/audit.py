@@ -32,6 +32,7 @@ _HEAD = re.compile(r"(\d{1,18}):([0-9a-f]{64})", re.ASCII)
 class Entry:
     """One row: who did what, when, from where, to whom. `at` is aware; `patient` and `patients` are numbers (MRN).
 
+    `actor` is the role a machine logged in as, `staff` the person whose session it was, empty where there was none.
     `seal` and `hash` (hex) are None until the row is sealed. `patients` is filled by `show` alone, for a look at
     several; until then `after` has their ids.
     """
@@ -39,6 +40,7 @@ class Entry:
     audit_id: int
     at: datetime
     actor: str
+    staff: str
     source: str
     action: str
     patient: str | None
@@ -54,7 +56,7 @@ class Entry:
 class Filter:
     """Which rows; empty means all. Days are UTC, both included. A patient's number finds merged records' rows too.
 
-    `action` is the beginning of one: `look` finds every look.
+    `action` is the beginning of one: `look` finds every look. `actor` is a person or a machine's role.
     """
 
     patient: str = ""

@@ -69,10 +69,12 @@ def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verd
 
 def reschedule(context: Context, reference: str, request: BookingRequest) -> Outcome:
     """Moves an appointment to another place under the same reference; it keeps the old one if refused."""
-    # Nobody sees it yet, and the change will be audited itself.
-    appointment = _facts(context, reference, seen=False)
-    moved = replace(request, moves=_checked(reference), test=appointment["test"])
-    return _outcome(context, [moved], _decide(context, [moved]), site=appointment["site"])
+    found = kernel.place_of(context.connection(), _checked(reference))
+    if found is None:
+        raise _no_such_appointment()
+    test, site = found
+    moved = replace(request, moves=reference, test=test)
+    return _outcome(context, [moved], _decide(context, [moved]), site=site)
 
 
 def confirm(context: Context, reference: str) -> Verdict:
@@ -98,14 +100,14 @@ def set_status(context: Context, reference: str, status: str) -> Verdict:
 
 def show(context: Context, reference: str) -> dict[str, Any]:
     """All facts of an appointment: the columns of `app.appointment_facts`. The look is audited. Raises NotFound."""
-    return _facts(context, reference, seen=True)
-
-
-def _facts(context: Context, reference: str, *, seen: bool) -> dict[str, Any]:
-    row = kernel.look_up(context.connection(), _checked(reference), seen=seen)
+    row = kernel.look_at(context.connection(), _checked(reference))
     if row is None:
-        raise NotFound(sentence("reference-unknown"), hint="bookcli agenda lists the day's.", code="reference-unknown")
+        raise _no_such_appointment()
     return row
+
+
+def _no_such_appointment() -> NotFound:
+    return NotFound(sentence("reference-unknown"), hint="bookcli agenda lists the day's.", code="reference-unknown")
 
 
 def _checked(reference: str) -> str:

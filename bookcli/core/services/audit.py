@@ -9,6 +9,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ..context import Context
 from ..db import audit as queries
@@ -23,7 +24,7 @@ from .attempts import once
 from .spreadsheets import csv_text
 
 COLUMNS = (
-    "audit_id", "at", "actor", "source", "action", "patient", "reference", "before", "after", "seal", "hash",
+    "audit_id", "at", "actor", "staff", "source", "action", "patient", "reference", "before", "after", "seal", "hash",
 )  # fmt: skip
 _BATCH = 5000
 
@@ -31,8 +32,7 @@ _BATCH = 5000
 def list_(context: Context, wanted: Filter | None = None, *, most: int = 100) -> list[Entry]:
     """The newest rows that fit, newest first. Raises NotFound `patient-unknown`, InvalidInput `reference-invalid`."""
     wanted = wanted or Filter()
-    appointment = _asked(context, wanted)
-    return queries.entries(context.connection(), wanted, appointment, most)
+    return queries.entries(context.connection(), _asked(context, wanted), most)
 
 
 def show(context: Context, audit_id: int) -> Entry:
@@ -45,10 +45,10 @@ def show(context: Context, audit_id: int) -> Entry:
 
 def parts(context: Context, wanted: Filter, kind: str = "csv") -> Iterator[str]:
     """All rows that fit as csv or jsonl, oldest first, some thousand at a time. Raises as `list_`."""
-    appointment = _asked(context, wanted)
+    asked = _asked(context, wanted)
     if kind == "csv":
         yield csv_text([COLUMNS])
-    for batch in queries.every(context.connection(), wanted, appointment):
+    for batch in queries.every(context.connection(), asked):
         texts = [_texts(entry) for entry in batch]
         if kind == "csv":
             yield csv_text([text[column] for column in COLUMNS] for text in texts)
@@ -81,14 +81,13 @@ def verify(context: Context, head: str = "") -> Proof:
     return Proof(*kernel.verify_audit(context.connection(), parse_head(head)))
 
 
-def _asked(context: Context, wanted: Filter) -> int | None:
-    """The id of the appointment asked about; that a patient was asked about is written down."""
-    if wanted.patient:
-        records = queries.records_of(context.connection(), wanted.patient)
-        if not records:
-            raise NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
-        kernel.note_look(context.connection(), "look-audit", records)
-    return appointment_id_of(wanted.reference) if wanted.reference else None
+def _asked(context: Context, wanted: Filter) -> dict[str, Any]:
+    """The conditions of a filter; that a patient was asked about is written down."""
+    appointment = appointment_id_of(wanted.reference) if wanted.reference else None
+    records = queries.ask(context.connection(), wanted.patient) if wanted.patient else None
+    if records == []:
+        raise NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
+    return queries.conditions(wanted, patients=records, appointment=appointment)
 
 
 def _texts(entry: Entry) -> dict[str, str]:

@@ -13,6 +13,7 @@ def beginning(kind: str, begun: str) -> list[str]:
     """Sites, tests or references that begin so; nothing when the database does not answer at once."""
     with contextlib.suppress(BookcliError), Context() as context:
         connection = engine.connect(context.dsn)
+        connection.token = context.token
         with contextlib.closing(connection):
             if kind == "reference":
                 return kernel.references(connection, begun)

@@ -7,6 +7,7 @@ from ..db import fingerprint, kernel, schema, upgrades
 from ..db.engine import RetryableConflict
 from ..errors import NotAllowed, Refused, Unavailable
 from ..model.database import Difference
+from . import staff
 
 __all__ = ["Difference", "check", "init", "upgrade", "verify"]
 
@@ -14,6 +15,11 @@ __all__ = ["Difference", "check", "init", "upgrade", "verify"]
 def init(context: Context) -> bool:
     """Loads the schema into an empty database; False when it is there, as always in the embedded one."""
     return schema.load(context.connection())
+
+
+def lacks_a_manager(context: Context) -> bool:
+    """Whether nobody could sign in yet; with the embedded servers nobody needs to."""
+    return not context.embedded and staff.is_empty(context)
 
 
 def check(context: Context) -> list[Difference]:

@@ -15,6 +15,7 @@ from typing import Any
 from ..context import Context
 from ..db import imports as queries
 from ..db import kernel
+from ..db import patients as patient_queries
 from ..db.engine import Connection
 from ..errors import BookcliError, InvalidInput, Refused, Unavailable
 from ..model.appointments import Verdict, sentence
@@ -36,7 +37,7 @@ class Lane:
     """One connection and the thread that uses it; batches are decided in the order they were given."""
 
     def __init__(self, context: Context, options: Options, *, dry_run: bool) -> None:
-        self._context = Context(context.settings, context.paths)
+        self._context = context.another()
         self._options = options
         self._dry_run = dry_run
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="import")
@@ -81,7 +82,7 @@ class Lane:
     def _create_patients(self, part: Sequence[Planned]) -> Decided:
         """Creates the patients nobody knows yet; the verdicts are those of rows whose patient cannot be created."""
         connection = self._context.connection()
-        known = queries.known_patients(connection, sorted({row.request.patient for row in part}))
+        known = patient_queries.known(connection, sorted({row.request.patient for row in part}))
         wanted, refused = _new_patients(part, known)
         if wanted and self._dry_run:
             kernel.save(connection, "patients", wanted)
@@ -166,7 +167,7 @@ def _save_new(context: Context, documents: list[dict[str, Any]]) -> None:
         except InvalidInput as problem:
             if problem.details.get("constraint") != "patient_mrn_key":
                 raise
-        known = queries.known_patients(context.connection(), [document["mrn"] for document in documents])
+        known = patient_queries.known(context.connection(), [document["mrn"] for document in documents])
         documents = [document for document in documents if document["mrn"] not in known]
         if not documents:
             return

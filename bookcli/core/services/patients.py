@@ -64,38 +64,45 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
     if saved.verdict == "mrn-taken" or not saved.code:
         raise Refused("That number already belongs to a patient.", hint="bookcli patient show", code="mrn-taken")
     with after_saving(f"Patient {saved.code}"):
-        return _record(context, saved.code, seen=False)
+        return get(context, saved.code)
 
 
 def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
     """Changes the given fields, but never the number. Raises NotFound, Refused `patient-merged`, InvalidInput."""
     clean = validated(fields)
-    current = _record(context, mrn, seen=False)
-    if current.merged_into:
+    number, survivor = _number(context, mrn)
+    if survivor:
         raise Refused(
-            f"That record was merged into {current.merged_into}.",
-            hint=f"bookcli patient edit {current.merged_into}",
+            f"That record was merged into {survivor}.",
+            hint=f"bookcli patient edit {survivor}",
             code="patient-merged",
-            details={"survivor": current.merged_into},
+            details={"survivor": survivor},
         )
-    if clean.get("mrn", current.mrn) != current.mrn:
+    if clean.get("mrn", number) != number:
         raise InvalidInput("The number of a patient cannot be changed.", hint="bookcli patient merge", code="mrn-fixed")
-    once(lambda: kernel.save(context.connection(), "patients", [{**clean, "mrn": current.mrn}]))
-    with after_saving(f"Patient {current.mrn}"):
-        return _record(context, current.mrn, seen=False)
+    once(lambda: kernel.save(context.connection(), "patients", [{**clean, "mrn": number}]))
+    with after_saving(f"Patient {number}"):
+        return get(context, number)
 
 
 def get(context: Context, mrn: str) -> Patient:
     """The record of a number; a merged one says into which. The look is audited. Raises NotFound `patient-unknown`."""
-    return _record(context, mrn, seen=True)
-
-
-def _record(context: Context, mrn: str, *, seen: bool) -> Patient:
-    """`seen` is False where the change that belongs to it is audited."""
-    found = queries.get(context.connection(), mrn.strip(), seen=seen)
+    found = queries.look_at(context.connection(), mrn.strip())
     if found is None:
-        raise NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
+        raise _nobody()
     return found
+
+
+def _number(context: Context, mrn: str) -> tuple[str, str | None]:
+    """(the number, the number of the record it was merged into or None); says nothing else, so it is no look."""
+    found = queries.survivor_of(context.connection(), mrn.strip())
+    if found is None:
+        raise _nobody()
+    return found
+
+
+def _nobody() -> NotFound:
+    return NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
 
 
 def find(context: Context, words: str, *, most: int = 20) -> list[Patient]:
@@ -134,5 +141,5 @@ def appointments(context: Context, mrn: str, *, past: bool = False) -> list[dict
 
     Raises NotFound `patient-unknown`.
     """
-    record = _record(context, mrn, seen=False)
-    return appointment_queries.of_patient(context.connection(), record.mrn, past=past)
+    number, _ = _number(context, mrn)
+    return appointment_queries.of_patient(context.connection(), number, past=past)

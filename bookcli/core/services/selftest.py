@@ -73,6 +73,7 @@ def race(context: Context, *, processes: int = 8, seconds: float = 5, seed: int 
         raise InvalidInput("A race has 1 to 64 processes and lasts up to 3600 seconds.", code="race-size")
     chosen = secrets.randbits(32) if seed is None else seed
     with scratch.prepared(context.connection(), context.dsn) as dsn, engine.connect(dsn) as connection:
+        scratch.take_over(connection)
         _fill(connection)
         tallies = _run(dsn, processes, seconds, chosen)
         broken = _broken(connection, tallies)
@@ -132,6 +133,7 @@ def _work(dsn: str, seconds: float, seed: str) -> Tally:
     chance = random.Random(seed)
     tally = Tally()
     with Context(Settings(database_url=dsn)) as context:
+        scratch.take_over(context.connection())
         slots = scratch.slot_ids(context.connection())
         assert _together is not None
         _together.wait(60)

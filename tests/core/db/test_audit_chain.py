@@ -16,9 +16,9 @@ from tests.servers import Server, engine_connection
 AT = "(SELECT audit_id FROM seal WHERE seal_number = {})"
 SWAP_ROWS = (
     "WITH two AS (DELETE FROM audit WHERE audit_id IN ({0}, {1}) RETURNING *)"
-    " INSERT INTO audit (audit_id, at, actor, source, action, patient_id, appointment_id, before, after)"
-    " OVERRIDING SYSTEM VALUE SELECT o.audit_id, t.at, t.actor, t.source, t.action, t.patient_id, t.appointment_id,"
-    " t.before, t.after FROM two t JOIN two o ON o.audit_id <> t.audit_id"
+    " INSERT INTO audit (audit_id, at, actor, staff, source, action, patient_id, appointment_id, before, after)"
+    " OVERRIDING SYSTEM VALUE SELECT o.audit_id, t.at, t.actor, t.staff, t.source, t.action, t.patient_id,"
+    " t.appointment_id, t.before, t.after FROM two t JOIN two o ON o.audit_id <> t.audit_id"
 )
 SWAP_POINTERS = (
     "WITH two AS (DELETE FROM seal WHERE seal_number IN (5, 9) RETURNING *) INSERT INTO seal"
@@ -31,11 +31,12 @@ SWAP_NUMBERS = (
 )
 AGAIN = (
     "WITH gone AS (DELETE FROM audit WHERE audit_id = {} RETURNING *)"
-    " INSERT INTO audit (at, actor, source, action, patient_id, appointment_id, before, after)"
-    " SELECT at, actor, source, action, patient_id, appointment_id, before, after FROM gone"
+    " INSERT INTO audit (at, actor, staff, source, action, patient_id, appointment_id, before, after)"
+    " SELECT at, actor, staff, source, action, patient_id, appointment_id, before, after FROM gone"
 )
 TAMPERED: dict[str, tuple[str, str, int | None]] = {
     "another actor": (f"UPDATE audit SET actor = 'nobody' WHERE audit_id = {AT.format(5)}", "edited", 5),
+    "another person": (f"UPDATE audit SET staff = 'nobody' WHERE audit_id = {AT.format(5)}", "edited", 5),
     "another moment": (f"UPDATE audit SET at = at - interval '1 us' WHERE audit_id = {AT.format(5)}", "edited", 5),
     "another patient": (f"UPDATE audit SET patient_id = 9 WHERE audit_id = {AT.format(5)}", "edited", 5),
     "other content": (f"UPDATE audit SET after = '{{\"x\": 1}}' WHERE audit_id = {AT.format(5)}", "edited", 5),
@@ -71,7 +72,7 @@ TAMPERED: dict[str, tuple[str, str, int | None]] = {
 @pytest.fixture
 def chain(clinic: Clinic) -> engine.Connection:
     """A connection to the clinic after twice sealing everything: the sealer knows that nothing below can come late."""
-    connection = clinic.context.connection()
+    connection = clinic.owner
     assert (kernel.seal_audit(connection, 1000) or 0) > 10
     assert kernel.seal_audit(connection, 1000) == 0
     return connection
@@ -85,6 +86,11 @@ def almighty(connection: engine.Connection) -> Iterator[None]:
         yield
 
 
+def look(connection: engine.Connection, what: str, patients: list[int]) -> None:
+    """As the functions that show patients write it down."""
+    connection.execute("SELECT app.note_look(%s, %s::integer[])", (what, patients))
+
+
 def proof(connection: engine.Connection, kept: tuple[int, str] | None = None) -> dict[str, Any]:
     names = ("sealed", "unsealed", "broken", "first_broken", "problem", "audit_id", "head_number", "head_hash")
     return dict(zip(names, kernel.verify_audit(connection, kept), strict=True))
@@ -92,7 +98,7 @@ def proof(connection: engine.Connection, kept: tuple[int, str] | None = None) ->
 
 @pytest.mark.both_servers
 def test_every_row_is_sealed_once_in_the_order_of_the_seals(clinic: Clinic) -> None:
-    connection = clinic.context.connection()
+    connection = clinic.owner
     (rows,) = clinic.row("SELECT count(*) FROM audit")
     counts = []
     while count := kernel.seal_audit(connection, 7):
@@ -116,7 +122,7 @@ def test_every_row_is_sealed_once_in_the_order_of_the_seals(clinic: Clinic) -> N
 
 
 def test_an_empty_audit_is_intact(clinic: Clinic) -> None:
-    connection = clinic.context.connection()
+    connection = clinic.owner
     with almighty(connection):
         connection.execute("DELETE FROM audit")
     assert kernel.seal_audit(connection, 5) == 0
@@ -134,7 +140,7 @@ def test_an_empty_audit_is_intact(clinic: Clinic) -> None:
 )
 def test_not_even_the_owner_changes_a_row(clinic: Clinic, change: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        clinic.context.connection().execute(change.encode())
+        clinic.owner.execute(change.encode())
 
 
 @pytest.mark.both_servers
@@ -175,10 +181,10 @@ def test_the_zone_of_the_session_changes_no_hash(chain: engine.Connection) -> No
 @pytest.mark.both_servers
 def test_a_row_that_is_committed_late_is_sealed_too(chain: engine.Connection, clinic: Clinic) -> None:
     (before,) = clinic.row("SELECT max(seal_number) FROM seal")
-    with contextlib.closing(clinic.context.fresh_connection()) as slow, slow.transaction():
-        kernel.note_look(slow, "look-slow", [1])
+    with engine_connection(clinic.owner_dsn) as slow, slow.transaction():
+        look(slow, "look-slow", [1])
         for patient in (2, 3):
-            kernel.note_look(chain, "look-quick", [patient])
+            look(chain, "look-quick", [patient])
             assert [kernel.seal_audit(chain, 1000) for _ in range(3)] == [1, 0, 0]
         assert proof(chain)["unsealed"] == 0
     assert [kernel.seal_audit(chain, 1000) for _ in range(2)] == [1, 0]
@@ -194,15 +200,15 @@ def test_the_sealer_does_not_look_at_old_rows_again_and_numbers_that_were_never_
     chain: engine.Connection, clinic: Clinic
 ) -> None:
     with contextlib.suppress(ZeroDivisionError), chain.transaction():
-        kernel.note_look(chain, "look-patient", [1])
+        look(chain, "look-patient", [1])
         raise ZeroDivisionError
-    kernel.note_look(chain, "look-patient", [1])
+    look(chain, "look-patient", [1])
     assert [kernel.seal_audit(chain, 1000) for _ in range(3)] == [1, 0, 0]
     assert clinic.row("SELECT settled = (SELECT max(audit_id) FROM audit) FROM sealing") == (True,)
 
 
 def test_only_one_seals_at_a_time(chain: engine.Connection, clinic: Clinic) -> None:
-    kernel.note_look(chain, "look-patient", [1])
+    look(chain, "look-patient", [1])
     with contextlib.closing(clinic.context.fresh_connection()) as other, other.transaction():
         assert kernel.seal_audit(other, 1000) == 1
         assert kernel.seal_audit(chain, 1000) is None
@@ -210,11 +216,11 @@ def test_only_one_seals_at_a_time(chain: engine.Connection, clinic: Clinic) -> N
 
 
 def test_a_look_at_a_server_that_takes_no_writes_is_in_its_log(clinic: Clinic, server: Server) -> None:
-    connection = clinic.context.connection()
+    connection = clinic.owner
     (before,) = clinic.row("SELECT count(*) FROM audit")
     with connection.transaction():
         connection.execute("SET TRANSACTION READ ONLY")
-        kernel.note_look(connection, "look-canary", [3, 1, 3])
+        look(connection, "look-canary", [3, 1, 3])
     assert clinic.row("SELECT count(*) FROM audit") == (before,)
     logs = "".join(path.read_text(errors="replace") for path in server.home.rglob("*.log*") if path.is_file())
     assert "look-canary by" in logs
@@ -223,9 +229,9 @@ def test_a_look_at_a_server_that_takes_no_writes_is_in_its_log(clinic: Clinic, s
 
 def test_sealing_settles_a_database_that_was_restored(clinic: Clinic) -> None:
     """The names of transactions that were under way mean nothing on another server, and delay nothing."""
-    with engine_connection(clinic.context.dsn) as connection:
-        connection.execute("UPDATE sealing SET writers = '{9/99999}', seen = 5")
-        kernel.seal_audit(connection, 1000)
-        kernel.seal_audit(connection, 1000)
-        assert proof(connection)["problem"] is None
-        assert clinic.row("SELECT settled > 10 FROM sealing") == (True,)
+    connection = clinic.owner
+    connection.execute("UPDATE sealing SET writers = '{9/99999}', seen = 5")
+    kernel.seal_audit(connection, 1000)
+    kernel.seal_audit(connection, 1000)
+    assert proof(connection)["problem"] is None
+    assert clinic.row("SELECT settled > 10 FROM sealing") == (True,)

@@ -89,7 +89,7 @@ def test_a_slot_that_two_closures_cover_opens_with_the_second(clinic: Clinic) ->
     slot = clinic.slot("mri")
     first = _close(clinic, slot)
     site, start = clinic.row("SELECT site_id, starts_at FROM slot WHERE slot_id = %s", (slot,))
-    connection = clinic.context.connection()
+    connection = clinic.owner
     second, newly = kernel.close_period(connection, site, None, (start, start + timedelta(minutes=30)), "fire drill")
     assert newly == 1, "the laboratory's slot; the other is closed already"
     assert kernel.reopen(connection, first) == 0
@@ -140,7 +140,7 @@ def test_a_day_without_slots_is_unknown_and_a_full_day_is_full(clinic: Clinic) -
     with pytest.raises(NotFound) as refused:
         _book(clinic, 1, "mri", place=far)
     assert refused.value.code == "slot-unknown"
-    clinic.context.connection().execute("UPDATE slot SET capacity = 1")
+    clinic.owner.execute("UPDATE slot SET capacity = 1")
     today = Place(site="north", day=clinic.day(3))
     for n in range(16):
         assert _book(clinic, 1 + n, "blood", place=today).verdicts[0].slot_id == clinic.slot("blood", 3, n)
@@ -328,5 +328,5 @@ def test_book_refuses_to_run_with_an_older_snapshot(clinic: Clinic) -> None:
     connection = clinic.context.fresh_connection()
     connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     with pytest.raises(psycopg.errors.ActiveSqlTransaction), connection.transaction():
-        connection.execute("SELECT * FROM app.book('[]')")
+        connection.execute("SELECT * FROM app.book('[]', token => %s)", (connection.token,))
     connection.close()

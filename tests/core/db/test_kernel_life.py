@@ -30,9 +30,7 @@ def _booked(clinic: Clinic, patient: int, test: str, slot: int) -> Any:
 
 
 def _expire(clinic: Clinic) -> None:
-    clinic.context.connection().execute(
-        "UPDATE appointment SET held_until = now() - interval '1 s' WHERE held_until > now()"
-    )
+    clinic.owner.execute("UPDATE appointment SET held_until = now() - interval '1 s' WHERE held_until > now()")
 
 
 def _move(clinic: Clinic, reference: str, slot: int) -> Any:
@@ -102,7 +100,7 @@ def test_what_is_found_counts_every_expired_hold_that_a_long_test_would_meet(cli
 
 def test_a_day_whose_only_place_is_an_expired_hold_is_not_full(clinic: Clinic) -> None:
     slot = clinic.slot("mri", 1, 7)
-    clinic.context.connection().execute("UPDATE slot SET status = 'busy-unavailable' WHERE slot_id <> %s", (slot,))
+    clinic.owner.execute("UPDATE slot SET status = 'busy-unavailable' WHERE slot_id <> %s", (slot,))
     _hold(clinic, 1, slot)
     _expire(clinic)
     place = Place(site="north", day=clinic.day(1))
@@ -269,7 +267,7 @@ def test_a_status_that_cannot_follow_is_refused(clinic: Clinic, status: str, cod
 def test_whoever_did_not_come_gives_the_place_back(clinic: Clinic) -> None:
     slot = clinic.slot("mri")
     told = _booked(clinic, 1, "mri", slot)
-    clinic.context.connection().execute("UPDATE appointment SET during = tstzrange(now() - interval '1 h', now())")
+    clinic.owner.execute("UPDATE appointment SET during = tstzrange(now() - interval '1 h', now())")
     assert appointments.set_status(clinic.context, told.reference, "noshow").verdict == "noshow"
     assert _places(clinic, slot) == []
     with pytest.raises(Refused):
@@ -296,7 +294,7 @@ def test_capacity_is_never_set_below_what_is_booked(clinic: Clinic) -> None:
     slot = clinic.slot("blood")
     for n in (1, 2):
         _booked(clinic, n, "blood", slot)
-    connection = clinic.context.connection()
+    connection = clinic.owner
     assert kernel.set_capacity(connection, slot, 1)[:3] == ("capacity-below-booked", 4, 2)
     assert kernel.set_capacity(connection, slot, 2)[:3] == ("changed", 2, 2)
     assert clinic.rows("SELECT DISTINCT capacity FROM occupancy WHERE slot_id = %s", (slot,)) == [(2,)]

@@ -6,14 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from bookcli.core.context import Context
+from bookcli.core.db import engine
 
 BATCH = 400
 TABLES = ("appointment", "occupancy", "request", "slot", "patient")
 
 
-def test_a_plan_made_on_empty_tables_reads_a_bounded_number_of_rows_later(context: Context) -> None:
-    connection = context.connection()
+def test_a_plan_made_on_empty_tables_reads_a_bounded_number_of_rows_later(
+    owner: engine.Connection,
+) -> None:
+    connection = owner
     _a_clinic_for(connection, 5 * BATCH)
     for batch in range(4):
         _book(connection, batch)
@@ -41,12 +43,14 @@ def _a_clinic_for(connection: psycopg.Connection, patients: int) -> None:
     )
 
 
-def _book(connection: psycopg.Connection, batch: int) -> None:
+def _book(connection: engine.Connection, batch: int) -> None:
     requests = [
         {"key": str(uuid.uuid4()), "patient": f"P{batch * BATCH + n}", "test": "ecg", "slot": n + 1}
         for n in range(BATCH)
     ]
-    answers = connection.execute("SELECT verdict FROM app.book(%s::jsonb)", (json.dumps(requests),)).fetchall()
+    answers = connection.execute(
+        "SELECT verdict FROM app.book(%s::jsonb, token => %s)", (json.dumps(requests), connection.token)
+    ).fetchall()
     assert answers == [("booked",)] * BATCH
 
 

@@ -84,7 +84,7 @@ def test_many_rows_of_one_patient_are_decided_in_one_call(clinic: Clinic) -> Non
 
 
 def test_a_call_that_would_take_too_many_locks_is_halved_not_sent(clinic: Clinic) -> None:
-    connection = clinic.context.connection()
+    connection = clinic.owner
     kernel.save(connection, "patients", [{"mrn": f"Q{n}", "name": f"Patient {n}"} for n in range(4100)])
     requests = [
         {"key": str(uuid.uuid4()), "patient": f"Q{n}", "test": "blood", "slot": clinic.slot("blood", 2)}

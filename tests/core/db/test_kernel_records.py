@@ -73,7 +73,7 @@ def test_patients_without_a_number_get_one_each(clinic: Clinic) -> None:
 
 
 def test_merging_moves_appointments_and_the_old_number_still_books(clinic: Clinic) -> None:
-    connection = clinic.context.connection()
+    connection = clinic.owner
     moved = appointments.book(clinic.context, clinic.request(2, "mri", clinic.slot("mri"))).verdicts[0]
     assert kernel.merge_patients(connection, "P1", "P2")[:2] == ("merged", 1)
     assert appointments.show(clinic.context, moved.reference or "")["patient"] == "P1"
@@ -92,7 +92,7 @@ def test_merging_moves_appointments_and_the_old_number_still_books(clinic: Clini
 def test_records_with_appointments_at_the_same_time_are_not_merged(clinic: Clinic) -> None:
     first = appointments.book(clinic.context, clinic.request(1, "mri", clinic.slot("mri"))).verdicts[0]
     appointments.book(clinic.context, clinic.request(2, "blood", clinic.slot("blood")))
-    connection = clinic.context.connection()
+    connection = clinic.owner
     assert kernel.merge_patients(connection, "P1", "P2") == ("patient-overlap", 0, {"other": first.reference})
     assert kernel.merge_patients(connection, "P1", "nobody")[0] == "patient-unknown"
     assert kernel.merge_patients(connection, "P1", "P1")[0] == "already-merged"

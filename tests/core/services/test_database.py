@@ -44,40 +44,40 @@ DAMAGE = {
 
 
 @pytest.fixture
-def empty(server: Server, context: Context) -> Iterator[Context]:
+def empty(server: Server, owning: Context) -> Iterator[Context]:
     """A context on a database without the schema."""
-    with engine_connection(context.dsn) as admin:
+    with engine_connection(owning.dsn) as admin:
         admin.execute("DROP DATABASE IF EXISTS without_schema")
         admin.execute("CREATE DATABASE without_schema TEMPLATE template0")
-    settings = Settings(database_url=make_conninfo(context.dsn, dbname="without_schema"))
-    with Context(settings, context.paths) as opened:
+    settings = Settings(database_url=make_conninfo(owning.dsn, dbname="without_schema"))
+    with Context(settings, owning.paths) as opened:
         yield opened
-    with engine_connection(context.dsn) as admin:
+    with engine_connection(owning.dsn) as admin:
         admin.execute("DROP DATABASE without_schema WITH (FORCE)")
 
 
 @pytest.mark.both_servers
-def test_a_database_as_schema_sql_makes_it_has_no_differences(context: Context) -> None:
-    assert databases.check(context) == []
-    left = context.connection().execute("SELECT datname FROM pg_database WHERE datname LIKE 'bookcli_check%'")
+def test_a_database_as_schema_sql_makes_it_has_no_differences(owning: Context) -> None:
+    assert databases.check(owning) == []
+    left = owning.connection().execute("SELECT datname FROM pg_database WHERE datname LIKE 'bookcli_check%'")
     assert left.fetchall() == []
 
 
 @pytest.mark.parametrize(("damage", "found"), DAMAGE.items(), ids=[str(found) for found in DAMAGE.values()])
-def test_every_kind_of_damage_is_found(context: Context, damage: str, found: tuple[str, str] | None) -> None:
-    name = context.connection().info.dbname
-    context.connection().execute(damage.format(name=name).encode())
-    differences = [(one.kind, one.name) for one in databases.check(context)]
+def test_every_kind_of_damage_is_found(owning: Context, damage: str, found: tuple[str, str] | None) -> None:
+    name = owning.connection().info.dbname
+    owning.connection().execute(damage.format(name=name).encode())
+    differences = [(one.kind, one.name) for one in databases.check(owning)]
     assert found in differences if found else differences == []
 
 
-def test_a_role_that_may_not_create_databases_is_told_what_was_not_compared(context: Context) -> None:
-    admin = context.connection()
+def test_a_role_that_may_not_create_databases_is_told_what_was_not_compared(owning: Context) -> None:
+    admin = owning.connection()
     admin.execute("DROP ROLE IF EXISTS humble")
     admin.execute("CREATE ROLE humble LOGIN")
     admin.execute("GRANT USAGE ON SCHEMA app TO humble; GRANT SELECT ON ALL TABLES IN SCHEMA app TO humble")
     try:
-        with Context(Settings(database_url=make_conninfo(context.dsn, user="humble")), context.paths) as humble:
+        with Context(Settings(database_url=make_conninfo(owning.dsn, user="humble")), owning.paths) as humble:
             (told,) = databases.check(humble)
         assert (told.kind, "CREATEDB" in told.problem) == ("unchecked", True)
     finally:
@@ -110,21 +110,21 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.both_servers
-def test_an_upgrade_applies_what_is_missing_in_order_and_once(context: Context, newer: Path) -> None:
-    assert databases.check(context)[0].kind == "version"
-    assert databases.upgrade(context) == [2, 3]
-    assert databases.upgrade(context) == []
-    assert schema.version(context.connection()) == 3
-    columns = context.connection().execute("SELECT * FROM app.step_two").description
+def test_an_upgrade_applies_what_is_missing_in_order_and_once(owning: Context, newer: Path) -> None:
+    assert databases.check(owning)[0].kind == "version"
+    assert databases.upgrade(owning) == [2, 3]
+    assert databases.upgrade(owning) == []
+    assert schema.version(owning.connection()) == 3
+    columns = owning.connection().execute("SELECT * FROM app.step_two").description
     assert [column.name for column in columns or ()] == ["n", "m"]
 
 
-def test_two_upgrades_at_once_apply_each_migration_once(context: Context, newer: Path) -> None:
+def test_two_upgrades_at_once_apply_each_migration_once(owning: Context, newer: Path) -> None:
     applied: list[int] = []
     failures: list[BookcliError] = []
 
     def desk() -> None:
-        with Context(context.settings, context.paths) as own:
+        with Context(owning.settings, owning.paths) as own:
             try:
                 applied.extend(databases.upgrade(own))
             except BookcliError as problem:
@@ -138,33 +138,33 @@ def test_two_upgrades_at_once_apply_each_migration_once(context: Context, newer:
     assert (sorted(applied), failures) == ([2, 3], [])
 
 
-def test_a_migration_that_fails_leaves_nothing_half_done(context: Context, newer: Path) -> None:
+def test_a_migration_that_fails_leaves_nothing_half_done(owning: Context, newer: Path) -> None:
     _migration(newer, 3, "ALTER TABLE step_two ADD m integer; SELECT 1 / 0")
     with pytest.raises(BookcliError):
-        databases.upgrade(context)
-    assert schema.version(context.connection()) == 2
-    assert len(context.connection().execute("SELECT * FROM app.step_two").description or ()) == 1
+        databases.upgrade(owning)
+    assert schema.version(owning.connection()) == 2
+    assert len(owning.connection().execute("SELECT * FROM app.step_two").description or ()) == 1
 
 
-def test_an_upgrade_does_not_wait_for_a_table_in_use(context: Context, newer: Path) -> None:
+def test_an_upgrade_does_not_wait_for_a_table_in_use(owning: Context, newer: Path) -> None:
     _migration(newer, 2, "SET LOCAL lock_timeout = '50ms'; ALTER TABLE slot ADD colour text")
-    with engine_connection(context.dsn) as desk, desk.transaction():
+    with engine_connection(owning.dsn) as desk, desk.transaction():
         desk.execute("SELECT count(*) FROM app.slot")
         with pytest.raises(Unavailable) as refusal:
-            databases.upgrade(context)
+            databases.upgrade(owning)
     assert refusal.value.code == "busy"
-    assert schema.version(context.connection()) == 1
+    assert schema.version(owning.connection()) == 1
 
 
-def test_a_database_of_a_newer_bookcli_is_left_alone(context: Context) -> None:
-    context.connection().execute("INSERT INTO app.schema_version (version) VALUES (99)")
+def test_a_database_of_a_newer_bookcli_is_left_alone(owning: Context) -> None:
+    owning.connection().execute("INSERT INTO app.schema_version (version) VALUES (99)")
     with pytest.raises(Refused) as refusal:
-        databases.upgrade(context)
+        databases.upgrade(owning)
     assert refusal.value.code == "schema-newer"
-    assert "a newer bookcli" in databases.check(context)[0].problem
+    assert "a newer bookcli" in databases.check(owning)[0].problem
 
 
 def test_verify_counts_what_is_wrong(clinic: Clinic) -> None:
     assert {violations for _, violations in databases.verify(clinic.context)} == {0}
-    clinic.context.connection().execute("UPDATE slot SET booked = 1 WHERE slot_id = %s", (clinic.slot("mri"),))
+    clinic.owner.execute("UPDATE slot SET booked = 1 WHERE slot_id = %s", (clinic.slot("mri"),))
     assert [violations for _, violations in databases.verify(clinic.context) if violations] == [1]

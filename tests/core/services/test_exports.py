@@ -14,7 +14,7 @@ from bookcli.core.errors import NotFound
 from bookcli.core.model.imports import NOUNS, Tally
 from bookcli.core.services import appointments, catalog, exports, imports, schedules
 from bookcli.core.services.import_plan import Options
-from tests.clinic import Clinic
+from tests.clinic import Clinic, sign_in
 from tests.servers import Server, load_schema
 
 
@@ -56,6 +56,7 @@ def test_an_export_read_into_a_fresh_database_exports_the_same(
     dsn = server.lend(server.template("empty_template", load_schema))
     try:
         with Context(Settings(database_url=dsn), busy_clinic.context.paths) as fresh:
+            sign_in(fresh)
             for noun in NOUNS:
                 _read_back(fresh, noun, tmp_path / f"{noun}.{kind}", before[noun])
                 if noun == "schedules":

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from bookcli.core.context import Context
-from bookcli.core.db import kernel
+from bookcli.core.db import engine, kernel
 from bookcli.core.errors import BookcliError, InvalidInput, NotFound, Refused
 from bookcli.core.services import appointments, patients
 from tests.clinic import Clinic
@@ -70,8 +70,8 @@ def test_two_desks_that_use_a_number_at_the_same_moment_make_one_patient(context
     assert sorted(told) == ["added"] + ["mrn-taken"] * 5
 
 
-def test_a_given_number_never_falls_on_somebody_who_has_it(context: Context) -> None:
-    context.connection().execute("SELECT setval('patient_number', 200000)")
+def test_a_given_number_never_falls_on_somebody_who_has_it(context: Context, owner: engine.Connection) -> None:
+    owner.execute("SELECT setval('patient_number', 200000)")
     patients.add(context, {"mrn": "P200001", "name": "Imported"})
     assert patients.add(context, {"name": "New"}).mrn == "P200002"
     assert patients.get(context, "P200001").name == "Imported"
@@ -201,7 +201,7 @@ def test_a_patient_shows_what_is_ahead(clinic: Clinic) -> None:
 
 def test_a_hold_that_ran_out_is_nobodys(clinic: Clinic) -> None:
     appointments.hold(clinic.context, clinic.request(1, "mri", clinic.slot("mri")), 60)
-    clinic.context.connection().execute("UPDATE appointment SET held_until = now() - interval '1 s'")
+    clinic.owner.execute("UPDATE appointment SET held_until = now() - interval '1 s'")
     assert patients.get(clinic.context, "P1").appointments_ahead == 0
     assert patients.appointments(clinic.context, "P1", past=True) == []
 
@@ -210,7 +210,7 @@ def test_the_past_is_shown_only_when_asked_for(clinic: Clinic) -> None:
     slot = clinic.slot("mri")
     _book(clinic, "P1", "mri", slot)
     back = timedelta(days=30)
-    clinic.context.connection().execute(
+    clinic.owner.execute(
         "UPDATE appointment SET during = tstzrange(lower(during) - %s, upper(during) - %s)", (back, back)
     )
     assert patients.appointments(clinic.context, "P1") == []
@@ -219,10 +219,10 @@ def test_the_past_is_shown_only_when_asked_for(clinic: Clinic) -> None:
         patients.appointments(clinic.context, "NOBODY")
 
 
-def test_the_audit_of_a_patient_names_fields_and_never_values(context: Context) -> None:
+def test_the_audit_of_a_patient_names_fields_and_never_values(context: Context, owner: engine.Connection) -> None:
     added = patients.add(context, ANA)
     patients.edit(context, added.mrn, {"name": "Renamed Person"})
-    written = str(context.connection().execute("SELECT before, after FROM audit").fetchall())
+    written = str(owner.execute("SELECT before, after FROM audit").fetchall())
     assert "name" in written
     assert not any(value in written for value in (*ANA.values(), "Renamed Person") if len(value) > 2)
 

@@ -17,39 +17,39 @@ from bookcli.core.services import selftest
 REPOSITORY = Path(__file__).parents[3]
 
 
-def _databases(context: Context) -> list[str]:
-    rows = context.connection().execute("SELECT datname FROM pg_database WHERE datname LIKE 'bookcli_check_%'")
+def _databases(owning: Context) -> list[str]:
+    rows = owning.connection().execute("SELECT datname FROM pg_database WHERE datname LIKE 'bookcli_check_%'")
     return [name for (name,) in rows]
 
 
-def test_a_race_on_a_sound_database_breaks_no_promise_and_leaves_nothing(context: Context) -> None:
-    report = selftest.race(context, processes=4, seconds=1, seed=7)
+def test_a_race_on_a_sound_database_breaks_no_promise_and_leaves_nothing(owning: Context) -> None:
+    report = selftest.race(owning, processes=4, seconds=1, seed=7)
     assert (report.violations, report.broken, report.seed) == (0, [], 7)
     assert report.attempts > report.processes
     assert report.wins > 0
     assert report.bound == 3 / report.attempts
-    assert _databases(context) == []
-    assert context.connection().execute("SELECT count(*) FROM slot").fetchone() == (0,)
+    assert _databases(owning) == []
+    assert owning.connection().execute("SELECT count(*) FROM slot").fetchone() == (0,)
 
 
-def test_a_race_sees_a_broken_kernel(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_race_sees_a_broken_kernel(owning: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = schema.text()
     broken = sound.replace("SET booked = s.booked + d.wanted,", "SET booked = greatest(s.booked, d.wanted),")
     assert broken != sound
     monkeypatch.setattr(schema, "text", lambda: broken)
-    report = selftest.race(context, processes=2, seconds=1)
+    report = selftest.race(owning, processes=2, seconds=1)
     assert report.violations > 0
     assert report.bound is None
-    assert _databases(context) == []
+    assert _databases(owning) == []
 
 
 @pytest.mark.parametrize(("processes", "seconds"), [(0, 1), (65, 1), (1, 0), (1, 3601)])
-def test_a_race_has_bounds(context: Context, processes: int, seconds: float) -> None:
+def test_a_race_has_bounds(owning: Context, processes: int, seconds: float) -> None:
     with pytest.raises(InvalidInput):
-        selftest.race(context, processes=processes, seconds=seconds)
+        selftest.race(owning, processes=processes, seconds=seconds)
 
 
-def test_the_command_prints_figures_as_json(context: Context) -> None:
+def test_the_command_prints_figures_as_json(owning: Context) -> None:
     words = ["selftest", "race", "--processes", "2", "--seconds", "0.5", "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "bookcli.cli.main", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
