@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from .. import clock
+from ..config import Settings
 from ..context import Context
 from ..db import appointments as appointment_queries
 from ..db import kernel
 from ..db import patients as queries
 from ..errors import InvalidInput, NotFound, OutcomeUnknown, Refused
-from ..formats import contacts
+from ..formats import check_digits, contacts
 from ..model import patients as rules
 from ..model.appointments import sentence
 from ..model.patients import FIELDS, Patient
@@ -20,11 +21,11 @@ from ..model.text import clean_name, clean_note
 from .attempts import after_saving, once
 
 
-def validated(fields: Mapping[str, str]) -> dict[str, Any]:
+def validated(settings: Settings, fields: Mapping[str, str], *, new: bool = False) -> dict[str, Any]:
     """The given fields, cleaned and JSON-ready: any of mrn, name, birth_date, sex, phone, email, language, note.
 
-    An empty mrn is left out: a number will be given. Other empty fields empty what is there.
-    Raises InvalidInput with `details={"field": …}`.
+    An empty mrn is left out: a number will be given. Other empty fields empty what is there. `new`: nobody has the
+    number yet, so it must have the clinic's own format. Raises InvalidInput with `details={"field": …}`.
     """
     for field in fields:
         if field not in FIELDS:
@@ -33,7 +34,16 @@ def validated(fields: Mapping[str, str]) -> dict[str, Any]:
             )
     clean: dict[str, Any] = {field: _CHECKS[field](text) for field, text in fields.items() if field in _CHECKS}
     if fields.get("mrn", "").strip():
-        clean["mrn"] = rules.checked_mrn(fields["mrn"])
+        clean["mrn"] = new_number(settings, fields["mrn"]) if new else rules.checked_mrn(fields["mrn"])
+    elif new and settings.mrn_must_be_typed:
+        raise InvalidInput(
+            "The number is needed: numbers have a format of their own here, and bookcli gives none that has it.",
+            hint="Type it, such as with --mrn.",
+            code="mrn-missing",
+            details={"field": "mrn"},
+        )
+    if "phone" in fields:
+        clean["phone"] = contacts.phone(fields["phone"], settings.phone_country)
     if "birth_date" in fields:
         # A day of grace: somewhere it is tomorrow already.
         birth_date = rules.checked_birth_date(fields["birth_date"], clock.now().date() + timedelta(days=1))
@@ -44,11 +54,21 @@ def validated(fields: Mapping[str, str]) -> dict[str, Any]:
 _CHECKS = {
     "name": lambda text: clean_name(text, label="name"),
     "sex": rules.checked_sex,
-    "phone": contacts.phone,
     "email": contacts.email,
     "language": rules.checked_language,
     "note": clean_note,
 }
+
+
+def new_number(settings: Settings, text: str) -> str:
+    """A number nobody has yet, in the format that `mrn_pattern` and `mrn_check` ask for.
+
+    A number that is only looked up need not have it: it may be older. Raises InvalidInput `mrn-invalid`.
+    """
+    mrn = rules.checked_new_mrn(text, settings.mrn_regex)
+    if not check_digits.holds(settings.mrn_check_digit, mrn):
+        raise rules.refused("mrn", "number", "its check digit is wrong: read it again, digit by digit")
+    return mrn
 
 
 def add(context: Context, fields: Mapping[str, str]) -> Patient:
@@ -56,7 +76,7 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
 
     When the answer is lost, OutcomeUnknown: it is not sent again, because a second record may be the result.
     """
-    clean = validated({"name": "", **fields})
+    clean = validated(context.settings, {"name": "", **fields}, new=True)
     try:
         saved = once(lambda: kernel.save(context.connection(), "patients", [{**clean, "new": True}])[0])
     except OutcomeUnknown as unknown:
@@ -69,7 +89,7 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
 
 def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
     """Changes the given fields, but never the number. Raises NotFound, Refused `patient-merged`, InvalidInput."""
-    clean = validated(fields)
+    clean = validated(context.settings, fields)
     current = _record(context, mrn, seen=False)
     if current.merged_into:
         raise Refused(
@@ -92,10 +112,15 @@ def get(context: Context, mrn: str) -> Patient:
 
 def _record(context: Context, mrn: str, *, seen: bool) -> Patient:
     """`seen` is False where the change that belongs to it is audited."""
-    found = queries.get(context.connection(), mrn.strip(), seen=seen)
+    number = mrn.strip()
+    found = queries.get(context.connection(), number, seen=seen) if rules.may_be_mrn(number) else None
     if found is None:
-        raise NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
+        raise _unknown()
     return found
+
+
+def _unknown() -> NotFound:
+    return NotFound(sentence("patient-unknown"), hint="bookcli patient find", code="patient-unknown")
 
 
 def find(context: Context, words: str, *, most: int = 20) -> list[Patient]:
@@ -114,11 +139,13 @@ def merge(context: Context, survivor: str, duplicate: str) -> int:
 
     Raises NotFound, Refused (`patient-overlap`, `already-merged`).
     """
+    if not (rules.may_be_mrn(survivor) and rules.may_be_mrn(duplicate)):
+        raise _unknown()
     verdict, moved, numbers = once(lambda: kernel.merge_patients(context.connection(), survivor, duplicate))
     if verdict == "merged":
         return moved
     if verdict == "patient-unknown":
-        raise NotFound(sentence(verdict), hint="bookcli patient find", code=verdict)
+        raise _unknown()
     if verdict == "patient-overlap":
         raise Refused(
             "Both records have an appointment at the same time.",

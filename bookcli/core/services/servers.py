@@ -90,11 +90,12 @@ def doctor(context: Context) -> list[Finding]:
 
 def _settings(context: Context) -> Iterator[Finding]:
     try:
-        seconds = context.settings.deadline_seconds
+        context.settings.check()
     except InvalidInput as problem:
-        yield Finding("settings", False, problem.message, "Correct BOOKCLI_DEADLINE or the settings file.")
+        yield Finding("settings", False, problem.message, f"{problem.hint.rstrip('.')} or the settings file.")
     else:
-        yield Finding("settings", True, f"deadline {seconds:g} s, site {context.settings.site or 'not set'}")
+        seconds, site = context.settings.deadline_seconds, context.settings.site or "not set"
+        yield Finding("settings", True, f"deadline {seconds:g} s, site {site}")
 
 
 def _files(context: Context) -> Iterator[Finding]:
