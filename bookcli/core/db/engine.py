@@ -15,6 +15,7 @@ import psycopg
 
 from ... import __version__
 from ..errors import BookcliError, InvalidInput, NotAllowed, OutcomeUnknown, Refused, Unavailable
+from .transport import untrusted
 from .watchdog import watched
 
 
@@ -65,7 +66,7 @@ def connect(dsn: str, *, deadline: float = 8.0) -> Connection:
             application_name=f"bookcli/{__version__}",
         )
     except psycopg.Error as problem:
-        raise _away(problem, "connect") from None
+        raise untrusted(problem) or _away(problem, "connect") from None
     connection.deadline = deadline
     return connection
 
