@@ -1,4 +1,4 @@
-"""An RQ worker that works until its queue is empty; run with -m. Arguments: the port, the user, the password."""
+"""An RQ worker that works until it is told to stop; run with -m. Arguments: the port, the user, the password."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from rq.serializers import JSONSerializer
 
 
 def main(port: str, user: str, password: str) -> None:
-    """One queue per worker, JSON, no scheduler: as the product's workers run."""
+    """One queue per worker and JSON, as the product's workers run; the scheduler and maintenance are on."""
     connection = redis.Redis(port=int(port), username=user, password=password)
     queue = Queue("messages", connection=connection, serializer=JSONSerializer)
-    Worker([queue], connection=connection, serializer=JSONSerializer, maintenance_interval=1).work(burst=True)
+    Worker([queue], connection=connection, serializer=JSONSerializer, maintenance_interval=1).work(with_scheduler=True)
 
 
 if __name__ == "__main__":

@@ -121,6 +121,16 @@ def test_an_authority_nobody_trusts_and_a_wrong_name_are_refused(
     assert postgres.logins() == logins
 
 
+def test_without_verify_full_a_server_of_another_name_would_be_told_everything(postgres: SecurePostgres) -> None:
+    """What the refusals above guard against: the same server under the same wrong name, asked for less."""
+    logins = postgres.logins()
+    careless = _address(postgres.port, Path(), host=OTHER_HOST).replace("verify-full&sslrootcert=.", "require")
+    assert "sslmode=require&hostaddr" in careless
+    with Context(Settings(database_url=careless)) as context:
+        assert context.connection().pgconn.ssl_in_use
+    assert postgres.logins() == logins + 1
+
+
 def test_a_trusted_file_that_is_missing_is_named(postgres: SecurePostgres, directory: Path) -> None:
     _refused(
         _address(postgres.port, directory / "missing.pem"),

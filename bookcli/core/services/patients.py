@@ -30,7 +30,7 @@ def validated(settings: Settings, fields: Mapping[str, str], *, new: bool = Fals
     for field in fields:
         if field not in FIELDS:
             raise InvalidInput(
-                f"A patient has no field {field}.", hint="One of " + ", ".join(FIELDS), code="field-unknown"
+                f"A patient has no field {field[:40]}.", hint="One of " + ", ".join(FIELDS), code="field-unknown"
             )
     clean: dict[str, Any] = {field: _CHECKS[field](text) for field, text in fields.items() if field in _CHECKS}
     if fields.get("mrn", "").strip():
