@@ -247,6 +247,8 @@ TRUSTED = "sslmode=verify-full&sslrootcert=/etc/bookcli/authority.pem"
                 "postgresql://desk@127.0.0.1:6432/bookcli",
                 "postgresql://desk@[::1]/bookcli",
                 "postgresql:///bookcli?host=/run/postgresql",
+                "no address",
+                "postgresql://[::1",
             )
         ),
         *(
@@ -263,6 +265,7 @@ TRUSTED = "sslmode=verify-full&sslrootcert=/etc/bookcli/authority.pem"
                 "rediss://desk:x@queue.clinic.test/0?ssl_ca_certs=/etc/bookcli/authority.pem",
                 "redis://localhost:6379/0",
                 "unix:///run/redis/redis.sock",
+                "redis://[::1",
             )
         ),
     ],

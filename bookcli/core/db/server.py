@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
-from psycopg import pq
+from psycopg import Error, pq
 
 from ..model.addresses import is_local
 from .engine import Connection, call
@@ -56,9 +56,14 @@ def look(connection: Connection) -> Look:
 def is_exposed(dsn: str) -> bool:
     """Whether patients' data would cross a network on which somebody else could be, or play, the server.
 
-    The environment (PGHOST, PGSSLMODE) and the service file count, as they do for the connection itself.
+    The environment (PGHOST, PGSSLMODE) and the service file count, as they do for the connection itself. What is no
+    address leads nowhere.
     """
+    try:
+        given = pq.Conninfo.parse(dsn.encode())
+    except (Error, UnicodeEncodeError):
+        return False
     found = {item.keyword: item.val for item in pq.Conninfo.get_defaults()}
-    found |= {item.keyword: item.val for item in pq.Conninfo.parse(dsn.encode()) if item.val}
+    found |= {item.keyword: item.val for item in given if item.val}
     hosts = (found.get(b"hostaddr") or found.get(b"host") or b"").decode()
     return found.get(b"sslmode") != b"verify-full" and not all(is_local(host) for host in hosts.split(","))

@@ -17,8 +17,14 @@ def is_local(host: str) -> bool:
 
 
 def queue_is_exposed(url: str) -> bool:
-    """Whether a Redis URL leads over a network without TLS, or without looking at the certificate and its name."""
-    parts = urlsplit(url)
+    """Whether a Redis URL leads over a network without TLS, or without looking at the certificate and its name.
+
+    What is no address leads nowhere.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     if parts.scheme == "unix" or is_local(parts.hostname or ""):
         return False
     query = {name: texts[0].lower() for name, texts in parse_qs(parts.query).items()}

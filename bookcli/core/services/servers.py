@@ -125,7 +125,11 @@ def transport(context: Context) -> Iterator[Finding]:
         ("queue address", queue, bool(queue) and queue_is_exposed(queue), "rediss://, and leave its checks on"),
     ):
         if set_by:
-            found = "crosses a network, and the server need not show who it is" if exposed else "protected on its way"
+            found = (
+                "crosses a network, and the server need not show who it is"
+                if exposed
+                else "nothing crosses a network unprotected"
+            )
             yield Finding(name, not exposed, found, f"Ask for {advice}: README, Encrypted connections.")
 
 
