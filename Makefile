@@ -31,6 +31,8 @@ test-servers:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-15; fi
 	@if ! command -v pgbouncer >/dev/null && [ "$$(id -u)" = 0 ]; then \
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; fi
+	@if ! command -v redis-server >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; fi
 
 bench: install
 	$(BIN)/python -m tests.bench

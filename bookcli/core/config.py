@@ -6,14 +6,18 @@ Secrets come from the environment or a file that only its owner can read, never 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 
 from .errors import InvalidInput
 
 SECRET_SETTINGS = frozenset({"database_url", "redis_url"})
+MRN_CHECKS = ("none", "luhn", "mod11-10", "mod97-10", "mod37-36")
+LONGEST_PATTERN = 200
 
 
 def _setting(description: str, default: str = "") -> str:
@@ -32,6 +36,18 @@ class Settings:
     postgres_bin: str = _setting("directory of the PostgreSQL binaries for the embedded server")
     valkey_bin: str = _setting("path of the valkey-server or redis-server binary for the embedded server")
     deadline: str = _setting("seconds after which a command gives up waiting for a server", "8")
+    mrn_pattern: str = _setting(
+        "regular expression (Python's) that a new medical record number must match as a whole; empty means any of up "
+        "to 40 letters, digits, dots, slashes and hyphens"
+    )
+    mrn_check: str = _setting(
+        "check digit at the end of a new medical record number: none, luhn (ISO/IEC 7812-1), or mod11-10, mod97-10, "
+        "mod37-36 (ISO/IEC 7064); letters count for mod37-36 only, dots, slashes and hyphens never",
+        "none",
+    )
+    phone_region: str = _setting(
+        "country (ISO 3166, such as DE) of phone numbers without a country code; empty keeps them as typed"
+    )
 
     @property
     def deadline_seconds(self) -> float:
@@ -41,8 +57,54 @@ class Settings:
         except ValueError:
             seconds = -1.0
         if not 1 <= seconds <= 60:
-            raise InvalidInput("The setting deadline must be a number of seconds between 1 and 60.")
+            raise _not_allowed("deadline", "must be a number of seconds between 1 and 60")
         return seconds
+
+    @cached_property
+    def mrn_regex(self) -> re.Pattern[str] | None:
+        """`mrn_pattern`, compiled; None when it is not set. Raises InvalidInput."""
+        if not self.mrn_pattern:
+            return None
+        try:
+            if len(self.mrn_pattern) > LONGEST_PATTERN:
+                raise _not_allowed(
+                    "mrn_pattern", f"must be a regular expression of at most {LONGEST_PATTERN} characters"
+                )
+            pattern = re.compile(self.mrn_pattern)
+        except (re.error, OverflowError, RecursionError):
+            raise _not_allowed("mrn_pattern", "must be a regular expression") from None
+        if pattern.fullmatch(""):
+            raise _not_allowed("mrn_pattern", "must not match an empty number")
+        return pattern
+
+    @property
+    def mrn_check_digit(self) -> str:
+        """One of MRN_CHECKS. Raises InvalidInput."""
+        check = self.mrn_check.strip().lower()
+        if check not in MRN_CHECKS:
+            raise _not_allowed("mrn_check", "must be one of " + ", ".join(MRN_CHECKS))
+        return check
+
+    @property
+    def mrn_must_be_typed(self) -> bool:
+        """Whether numbers have a format of the clinic's own, which those that bookcli gives would not have."""
+        return self.mrn_regex is not None or self.mrn_check_digit != "none"
+
+    @property
+    def phone_country(self) -> str:
+        """`phone_region` in upper case. Raises InvalidInput."""
+        region = self.phone_region.strip().upper()
+        if region and not re.fullmatch("[A-Z]{2}", region):
+            raise _not_allowed("phone_region", "must be a country's two letters, such as DE")
+        return region
+
+    def check(self) -> None:
+        """Looks at every setting that has a form. Raises InvalidInput."""
+        _ = self.deadline_seconds, self.mrn_must_be_typed, self.phone_country
+
+
+def _not_allowed(name: str, what: str) -> InvalidInput:
+    return InvalidInput(f"The setting {name} {what}.", hint=f"Correct BOOKCLI_{name.upper()}.", code="config-invalid")
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,36 @@ def test_a_taken_number_is_refused(bookcli: Shell, clinic: Clinic) -> None:
     assert bookcli("patient", "add", "--mrn", "P1", stdin="name=Somebody").code == 3
 
 
+def test_a_number_must_be_typed_and_right_where_the_clinic_has_a_format(
+    bookcli: Shell, clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOKCLI_MRN_PATTERN", "H-[0-9]{6}")
+    monkeypatch.setenv("BOOKCLI_MRN_CHECK", "luhn")
+    untyped = bookcli("patient", "add", "--json", stdin="name=Somebody")
+    assert (untyped.code, untyped.error["code"]) == (2, "mrn-missing")
+    assert "--mrn" in untyped.error["hint"]
+    for mrn in ("H-123456", "P77"):
+        refused = bookcli("patient", "add", "--mrn", mrn, "--json", stdin="name=Somebody")
+        assert (refused.code, refused.error["code"]) == (2, "mrn-invalid")
+        assert mrn not in refused.err
+    assert bookcli("patient", "add", "--mrn", "H-123455", stdin="name=Somebody").code == 0
+    assert bookcli("book", "--patient", "P1", "--test", "mri", "--slot", str(clinic.slot("mri"))).code == 0
+    assert bookcli("demo").code == 2
+
+
+@pytest.mark.parametrize("name", ["DEADLINE", "MRN_PATTERN", "MRN_CHECK", "PHONE_REGION"])
+def test_the_doctor_names_a_setting_that_is_wrong(
+    bookcli: Shell, clinic: Clinic, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(f"BOOKCLI_{name}", "(")
+    if name == "DEADLINE":
+        monkeypatch.setenv(f"BOOKCLI_{name}", "61")
+    answer = bookcli("doctor", "--json")
+    (failed,) = [one for one in answer.json["checks"] if one["check"] == "settings"]
+    assert (answer.code, failed["well"]) == (1, False)
+    assert f"BOOKCLI_{name}" in failed["advice"]
+
+
 def test_patients_are_asked_for_at_a_terminal(bookcli: Shell, clinic: Clinic, terminal: None) -> None:
     added = bookcli("patient", "add", "--json", stdin="Zoë Test\n1980-02-03\nf\n\n\n\n\n")
     (record,) = added.json["patients"]

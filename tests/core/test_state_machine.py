@@ -209,6 +209,9 @@ class Desk(RuleBasedStateMachine):
 
     @rule(where=places, capacity=st.integers(1, 3))
     def set_capacity(self, where: Where, capacity: int) -> None:
+        for hold in self.appointments:
+            if hold.expired and where in hold.taken:
+                self.lapse(hold)
         fits = self.booked(where) <= capacity
         told = kernel.set_capacity(self.connection, self.slot_of[where], capacity)
         assert told[0] == ("changed" if fits else "capacity-below-booked")

@@ -1,10 +1,13 @@
-"""What a look at the database server itself tells: how it is, its clock, and whether the coming days add up."""
+"""What a look at the database server itself tells: how it is, who may listen, and whether the coming days add up."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import NamedTuple
 
+from psycopg import Error, pq
+
+from ..model.addresses import is_local
 from .engine import Connection, call
 
 
@@ -42,3 +45,19 @@ def look(connection: Connection) -> Look:
         row = cursor.fetchone()
     assert row is not None
     return Look(version, clock, writable, *row)
+
+
+def is_exposed(dsn: str) -> bool:
+    """Whether patients' data would cross a network on which somebody else could be, or play, the server.
+
+    The environment (PGHOST, PGSSLMODE) and the service file count, as they do for the connection itself. What is no
+    address leads nowhere.
+    """
+    try:
+        given = pq.Conninfo.parse(dsn.encode())
+    except (Error, UnicodeEncodeError):
+        return False
+    found = {item.keyword: item.val for item in pq.Conninfo.get_defaults()}
+    found |= {item.keyword: item.val for item in given if item.val}
+    hosts = (found.get(b"hostaddr") or found.get(b"host") or b"").decode()
+    return found.get(b"sslmode") != b"verify-full" and not all(is_local(host) for host in hosts.split(","))

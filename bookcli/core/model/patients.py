@@ -69,11 +69,24 @@ class Wanted:
 
 
 def checked_mrn(text: str) -> str:
-    """A medical record number. Raises InvalidInput `mrn-invalid`."""
+    """A medical record number as any that is there can be. Raises InvalidInput `mrn-invalid`."""
     mrn = text.strip()
     if not _MRN.fullmatch(mrn):
         raise refused("mrn", "number", "up to 40 letters, digits, dots, slashes and hyphens")
     return mrn
+
+
+def checked_new_mrn(text: str, pattern: re.Pattern[str] | None) -> str:
+    """A number nobody has yet, in the format that the clinic has set. Raises InvalidInput `mrn-invalid`."""
+    mrn = checked_mrn(text)
+    if pattern is not None and not pattern.fullmatch(mrn):
+        raise refused("mrn", "number", f"new numbers look like {pattern.pattern} here")
+    return mrn
+
+
+def may_be_mrn(text: str) -> bool:
+    """Whether there can be a record with exactly this number."""
+    return _MRN.fullmatch(text) is not None
 
 
 def checked_birth_date(text: str, today: date) -> date | None:
@@ -126,7 +139,7 @@ def understood(line: str) -> Wanted:
     birth_dates = _readings(found[0]) if found else ()
     rest = text.replace(found[0], " ") if found and birth_dates else text
     return Wanted(
-        mrn=line.strip() if _MRN.fullmatch(line.strip()) else "",
+        mrn=line.strip() if may_be_mrn(line.strip()) else "",
         digits=digits.lstrip("0") if _PHONE.fullmatch(text) and len(digits) >= _FEWEST_DIGITS else "",
         words=tuple(dict.fromkeys(word.strip(",;") for word in rest.split()[:8] if word.strip(",;"))),
         birth_dates=birth_dates,

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
+from ..errors import InvalidInput
+from .text import clean_note
+
+_LONGEST_WORD = 64
+
 
 def new_key() -> uuid.UUID:
     """A fresh request key: one key makes at most one booking, for ever."""
@@ -48,8 +53,15 @@ class BookingRequest:
     again: bool = False
 
     def document(self) -> dict[str, Any]:
-        """The JSON object that `app.book` takes; empty fields are left out, so a fingerprint never changes."""
+        """The JSON object that `app.book` takes; empty fields are left out, so a fingerprint never changes.
+
+        Raises InvalidInput for text that cannot be stored: it must not wait anywhere to fail again and again.
+        """
         place = self.place
+        words = {"patient": self.patient, "test": self.test, "site": place.site or ""}
+        for label, text in {**words, "reference": self.moves, "status": self.status}.items():
+            if len(text) > _LONGEST_WORD or not text.isprintable():
+                raise InvalidInput(f"The {label} cannot be read.", code=f"{label}-invalid", details={"field": label})
         content = {
             "key": str(self.key),
             "patient": self.patient,
@@ -60,7 +72,7 @@ class BookingRequest:
             "start": place.start.isoformat() if place.start else None,
             "hold_seconds": self.hold_seconds,
             "moves": self.moves,
-            "note": self.note,
+            "note": clean_note(self.note) if self.note else "",
             "history": self.history,
             "status": self.status,
             "again": self.again,

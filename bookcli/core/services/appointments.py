@@ -86,7 +86,7 @@ def cancel(context: Context, reference: str, reason: str = "pat") -> Verdict:
     """Cancels for a FHIR reason code. Raises NotFound, Refused (`wrong-status`), InvalidInput."""
     if reason not in CANCELLATION_REASONS:
         raise InvalidInput(
-            f"{reason} is not a cancellation reason.",
+            f"{reason[:40]} is not a cancellation reason.",
             hint="One of " + ", ".join(CANCELLATION_REASONS),
             code="reason-unknown",
         )

@@ -142,7 +142,7 @@ def _clean(fields: Mapping[str, str], checks: Mapping[str, _Check]) -> dict[str,
     for field in fields:
         if field not in checks and field != "code":
             raise InvalidInput(
-                f"There is no field {field} here.", hint="One of code, " + ", ".join(checks), code="field-unknown"
+                f"There is no field {field[:40]} here.", hint="One of code, " + ", ".join(checks), code="field-unknown"
             )
     code = code_of(fields.get("code", ""), fields.get("name", ""))
     given = {name: text for name, text in fields.items() if name in checks}

@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from .. import clock
 from ..context import Context
 from ..db import kernel
+from ..errors import InvalidInput
 from ..model.requests import new_key
 from . import appointments, catalog, patients, schedules, servers, visits
 
@@ -63,13 +64,17 @@ class Demo:
 
 
 def build(context: Context) -> Demo:
-    """Makes the clinic, two weeks of slots from tomorrow, 60 patients and one visit. Safe to repeat."""
+    """Makes the clinic, two weeks of slots from tomorrow, 60 patients and one visit. Safe to repeat.
+
+    Raises InvalidInput where numbers must have a format that the demo's numbers do not have.
+    """
+    people = _people(context)
     if context.embedded:
         servers.up(context)
     first = clock.today("Europe/Berlin") + timedelta(days=1)
     _catalog(context)
     published = schedules.publish(context, first, first + timedelta(days=13))
-    kernel.save(context.connection(), "patients", [_patient(n) for n in range(PATIENTS)])
+    kernel.save(context.connection(), "patients", people)
 
     there = patients.appointments(context, "DEMO-001")
     if not there:
@@ -88,6 +93,22 @@ def _catalog(context: Context) -> None:
         catalog.save_resource(context, {"site": site, "code": code, "name": name, "tests": tests})
         hours = {"site": site, "resource": code, "weekdays": "mon-sun", "opens": "08:00", "closes": "16:00"}
         schedules.add(context, hours | {"slot_minutes": str(minutes), "capacity": str(capacity)})
+
+
+def _people(context: Context) -> list[dict[str, str]]:
+    people = [_patient(n) for n in range(PATIENTS)]
+    try:
+        for one in people:
+            patients.new_number(context.settings, one["mrn"])
+    except InvalidInput as problem:
+        if problem.code != "mrn-invalid":
+            raise
+        raise InvalidInput(
+            "The demo's patients have numbers such as DEMO-001, which the settings here do not allow.",
+            hint="Run it without BOOKCLI_MRN_PATTERN and BOOKCLI_MRN_CHECK.",
+            code="mrn-invalid",
+        ) from None
+    return people
 
 
 def _patient(n: int) -> dict[str, str]:

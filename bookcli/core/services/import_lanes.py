@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from ..config import Settings
 from ..context import Context
 from ..db import imports as queries
 from ..db import kernel
@@ -83,7 +84,7 @@ class Lane:
         """Creates the patients nobody knows yet; the verdicts are those of rows whose patient cannot be created."""
         connection = self._context.connection()
         known = patient_queries.known(connection, sorted({row.request.patient for row in part}))
-        wanted, refused = _new_patients(part, known)
+        wanted, refused = _new_patients(self._context.settings, part, known)
         if wanted and self._dry_run:
             kernel.save(connection, "patients", wanted)
         elif wanted:
@@ -144,7 +145,7 @@ def refusal(line: int, problem: BookcliError) -> RowVerdict:
     return RowVerdict(line, problem.code, reason)
 
 
-def _new_patients(part: Sequence[Planned], known: set[str]) -> tuple[list[dict[str, Any]], Decided]:
+def _new_patients(settings: Settings, part: Sequence[Planned], known: set[str]) -> tuple[list[dict[str, Any]], Decided]:
     wanted: dict[str, dict[str, Any]] = {}
     refused: Decided = {}
     for row in part:
@@ -152,7 +153,7 @@ def _new_patients(part: Sequence[Planned], known: set[str]) -> tuple[list[dict[s
         if mrn in known or mrn in wanted:
             continue
         try:
-            wanted[mrn] = {**_new_patient(row.patient or {}), "mrn": mrn, "new": True}
+            wanted[mrn] = {**_new_patient(settings, mrn, row.patient or {}), "new": True}
         except InvalidInput as problem:
             refused[row.position] = refusal(row.line, problem)
     return [wanted[mrn] for mrn in sorted(wanted)], refused
@@ -178,14 +179,14 @@ def _save_patients(context: Context, documents: list[dict[str, Any]]) -> list[ke
     return kernel.save(context.connection(), "patients", documents)
 
 
-def _new_patient(fields: Mapping[str, str]) -> dict[str, Any]:
+def _new_patient(settings: Settings, mrn: str, fields: Mapping[str, str]) -> dict[str, Any]:
     if "name" not in fields:
         raise InvalidInput(
             "There is no patient with that number, and the row has no name to create one.",
             hint="--map patient_name=COLUMN",
             code="patient-unknown",
         )
-    return patients.validated(fields)
+    return patients.validated(settings, {**fields, "mrn": mrn}, new=True)
 
 
 def _row_verdict(row: Planned, verdict: Verdict) -> RowVerdict:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..config import Settings
 from ..context import Context
 from ..db import imports as queries
 from ..db import kernel
+from ..db import patients as patient_queries
 from ..errors import InvalidInput, NotFound, Refused
 from ..model.imports import REQUIRED, RowVerdict
 from . import catalog, patients, schedules
@@ -76,11 +78,23 @@ class PatientImporter:
         documents: list[tuple[int, int, dict[str, Any]]] = []
         for position, (line, fields) in enumerate(rows):
             try:
-                documents.append((position, line, _patient(fields)))
+                documents.append((position, line, _patient(self._context.settings, fields)))
             except InvalidInput as problem:
                 decided[position] = refusal(line, problem)
-        decided |= self._settle(documents)
+        decided |= self._new_and_odd(documents)
+        decided |= self._settle([document for document in documents if document[0] not in decided])
         return [decided[position] for position in range(len(rows))]
+
+    def _new_and_odd(self, documents: list[tuple[int, int, dict[str, Any]]]) -> dict[int, RowVerdict]:
+        """Refusals of rows whose number has not the clinic's format, unless somebody has that number already."""
+        odd: list[tuple[int, str, RowVerdict]] = []
+        for position, line, document in documents:
+            try:
+                patients.new_number(self._context.settings, document["mrn"])
+            except InvalidInput as problem:
+                odd.append((position, document["mrn"], refusal(line, problem)))
+        known = patient_queries.known(self._context.connection(), [mrn for _, mrn, _ in odd]) if odd else set()
+        return {position: verdict for position, mrn, verdict in odd if mrn not in known}
 
     def _settle(self, documents: list[tuple[int, int, dict[str, Any]]]) -> dict[int, RowVerdict]:
         if not documents:
@@ -129,11 +143,11 @@ def missing(name: str) -> InvalidInput:
     return InvalidInput(f"The row has no {name}.", hint=f"fill it in, or --map {name}=COLUMN", code=f"{name}-missing")
 
 
-def _patient(fields: Mapping[str, str]) -> dict[str, Any]:
+def _patient(settings: Settings, fields: Mapping[str, str]) -> dict[str, Any]:
     given = {name: text for name, text in fields.items() if text.strip()}
     if "mrn" not in given:
         raise missing("mrn")
-    return patients.validated(given)
+    return patients.validated(settings, given)
 
 
 def _patient_verdict(line: int, verdict: str) -> RowVerdict:

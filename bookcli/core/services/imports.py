@@ -73,6 +73,7 @@ def run(context: Context, job: Job, tally: Tally, on_progress: Progress = lambda
     anything is imported (of stdin, only its beginning); Unavailable, OutcomeUnknown and KeyboardInterrupt in the
     middle. After each of those the same job may be run again: what was imported stays and is not repeated.
     """
+    context.settings.check()
     rows = _opened(job)
     tally.expected = count_lines(job.path, job.format.encoding)
     with ReportFile(job.report) as report, closing(_importer(context, job)) as importer:

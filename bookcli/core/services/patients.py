@@ -7,12 +7,13 @@ from datetime import timedelta
 from typing import Any
 
 from .. import clock
+from ..config import Settings
 from ..context import Context
 from ..db import appointments as appointment_queries
 from ..db import kernel
 from ..db import patients as queries
 from ..errors import InvalidInput, NotFound, OutcomeUnknown, Refused
-from ..formats import contacts
+from ..formats import check_digits, contacts
 from ..model import patients as rules
 from ..model.appointments import sentence
 from ..model.patients import FIELDS, Patient
@@ -20,20 +21,29 @@ from ..model.text import clean_name, clean_note
 from .attempts import after_saving, once
 
 
-def validated(fields: Mapping[str, str]) -> dict[str, Any]:
+def validated(settings: Settings, fields: Mapping[str, str], *, new: bool = False) -> dict[str, Any]:
     """The given fields, cleaned and JSON-ready: any of mrn, name, birth_date, sex, phone, email, language, note.
 
-    An empty mrn is left out: a number will be given. Other empty fields empty what is there.
-    Raises InvalidInput with `details={"field": …}`.
+    An empty mrn is left out: a number will be given. Other empty fields empty what is there. `new`: nobody has the
+    number yet, so it must have the clinic's own format. Raises InvalidInput with `details={"field": …}`.
     """
     for field in fields:
         if field not in FIELDS:
             raise InvalidInput(
-                f"A patient has no field {field}.", hint="One of " + ", ".join(FIELDS), code="field-unknown"
+                f"A patient has no field {field[:40]}.", hint="One of " + ", ".join(FIELDS), code="field-unknown"
             )
     clean: dict[str, Any] = {field: _CHECKS[field](text) for field, text in fields.items() if field in _CHECKS}
     if fields.get("mrn", "").strip():
-        clean["mrn"] = rules.checked_mrn(fields["mrn"])
+        clean["mrn"] = new_number(settings, fields["mrn"]) if new else rules.checked_mrn(fields["mrn"])
+    elif new and settings.mrn_must_be_typed:
+        raise InvalidInput(
+            "The number is needed: numbers have a format of their own here, and bookcli gives none that has it.",
+            hint="Type it, such as with --mrn.",
+            code="mrn-missing",
+            details={"field": "mrn"},
+        )
+    if "phone" in fields:
+        clean["phone"] = contacts.phone(fields["phone"], settings.phone_country)
     if "birth_date" in fields:
         # A day of grace: somewhere it is tomorrow already.
         birth_date = rules.checked_birth_date(fields["birth_date"], clock.now().date() + timedelta(days=1))
@@ -44,11 +54,21 @@ def validated(fields: Mapping[str, str]) -> dict[str, Any]:
 _CHECKS = {
     "name": lambda text: clean_name(text, label="name"),
     "sex": rules.checked_sex,
-    "phone": contacts.phone,
     "email": contacts.email,
     "language": rules.checked_language,
     "note": clean_note,
 }
+
+
+def new_number(settings: Settings, text: str) -> str:
+    """A number nobody has yet, in the format that `mrn_pattern` and `mrn_check` ask for.
+
+    A number that is only looked up need not have it: it may be older. Raises InvalidInput `mrn-invalid`.
+    """
+    mrn = rules.checked_new_mrn(text, settings.mrn_regex)
+    if not check_digits.holds(settings.mrn_check_digit, mrn):
+        raise rules.refused("mrn", "number", "its check digit is wrong: read it again, digit by digit")
+    return mrn
 
 
 def add(context: Context, fields: Mapping[str, str]) -> Patient:
@@ -56,7 +76,7 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
 
     When the answer is lost, OutcomeUnknown: it is not sent again, because a second record may be the result.
     """
-    clean = validated({"name": "", **fields})
+    clean = validated(context.settings, {"name": "", **fields}, new=True)
     try:
         saved = once(lambda: kernel.save(context.connection(), "patients", [{**clean, "new": True}])[0])
     except OutcomeUnknown as unknown:
@@ -69,7 +89,7 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
 
 def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
     """Changes the given fields, but never the number. Raises NotFound, Refused `patient-merged`, InvalidInput."""
-    clean = validated(fields)
+    clean = validated(context.settings, fields)
     number, survivor = _number(context, mrn)
     if survivor:
         raise Refused(
@@ -87,7 +107,8 @@ def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
 
 def get(context: Context, mrn: str) -> Patient:
     """The record of a number; a merged one says into which. The look is audited. Raises NotFound `patient-unknown`."""
-    found = queries.look_at(context.connection(), mrn.strip())
+    number = mrn.strip()
+    found = queries.look_at(context.connection(), number) if rules.may_be_mrn(number) else None
     if found is None:
         raise _nobody()
     return found
@@ -95,7 +116,8 @@ def get(context: Context, mrn: str) -> Patient:
 
 def _number(context: Context, mrn: str) -> tuple[str, str | None]:
     """(the number, the number of the record it was merged into or None); says nothing else, so it is no look."""
-    found = queries.survivor_of(context.connection(), mrn.strip())
+    number = mrn.strip()
+    found = queries.survivor_of(context.connection(), number) if rules.may_be_mrn(number) else None
     if found is None:
         raise _nobody()
     return found
@@ -121,11 +143,13 @@ def merge(context: Context, survivor: str, duplicate: str) -> int:
 
     Raises NotFound, Refused (`patient-overlap`, `already-merged`).
     """
+    if not (rules.may_be_mrn(survivor) and rules.may_be_mrn(duplicate)):
+        raise _nobody()
     verdict, moved, numbers = once(lambda: kernel.merge_patients(context.connection(), survivor, duplicate))
     if verdict == "merged":
         return moved
     if verdict == "patient-unknown":
-        raise NotFound(sentence(verdict), hint="bookcli patient find", code=verdict)
+        raise _nobody()
     if verdict == "patient-overlap":
         raise Refused(
             "Both records have an appointment at the same time.",

@@ -16,6 +16,7 @@ from ..adapters import embedded
 from ..context import Context
 from ..db import engine, schema, server
 from ..errors import BookcliError, InvalidInput
+from ..model.addresses import queue_is_exposed
 
 MOST_SKEW_SECONDS = 5
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -85,16 +86,17 @@ def _foreign_database(context: Context) -> ServerState:
 
 def doctor(context: Context) -> list[Finding]:
     """Everything that can be looked at without changing it, in the order in which it should be put right."""
-    return [*_settings(context), *_files(context), *_servers(context), *_database(context)]
+    return [*_settings(context), *_files(context), *transport(context), *_servers(context), *_database(context)]
 
 
 def _settings(context: Context) -> Iterator[Finding]:
     try:
-        seconds = context.settings.deadline_seconds
+        context.settings.check()
     except InvalidInput as problem:
-        yield Finding("settings", False, problem.message, "Correct BOOKCLI_DEADLINE or the settings file.")
+        yield Finding("settings", False, problem.message, f"{problem.hint.rstrip('.')} or the settings file.")
     else:
-        yield Finding("settings", True, f"deadline {seconds:g} s, site {context.settings.site or 'not set'}")
+        seconds, site = context.settings.deadline_seconds, context.settings.site or "not set"
+        yield Finding("settings", True, f"deadline {seconds:g} s, site {site}")
 
 
 def _files(context: Context) -> Iterator[Finding]:
@@ -113,6 +115,22 @@ def _files(context: Context) -> Iterator[Finding]:
         parent = next(path for path in (paths.data, *paths.data.parents) if path.is_dir())
         free = shutil.disk_usage(parent).free
         yield Finding("disk", free >= LEAST_FREE_BYTES, f"{free // 2**20} MiB free in {parent}", "Make room there.")
+
+
+def transport(context: Context) -> Iterator[Finding]:
+    """Whether what goes to the servers that were set can be read or answered by somebody else; asks nobody."""
+    database, queue = context.settings.database_url, context.settings.redis_url
+    for name, set_by, exposed, advice in (
+        ("database address", database, bool(database) and server.is_exposed(database), "sslmode=verify-full"),
+        ("queue address", queue, bool(queue) and queue_is_exposed(queue), "rediss://, and leave its checks on"),
+    ):
+        if set_by:
+            found = (
+                "crosses a network, and the server need not show who it is"
+                if exposed
+                else "nothing crosses a network unprotected"
+            )
+            yield Finding(name, not exposed, found, f"Ask for {advice}: README, Encrypted connections.")
 
 
 def _servers(context: Context) -> Iterator[Finding]:

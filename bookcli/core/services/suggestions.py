@@ -9,6 +9,8 @@ from ..db import kernel
 from ..errors import NotFound
 from ..model.text import nearest
 
+_MOST_SHOWN = 64
+
 
 def check_codes(context: Context, *, test: str = "", sites: Sequence[str] = ()) -> None:
     """Raises NotFound when the test or one of the sites does not exist."""
@@ -22,8 +24,9 @@ def check(kind: str, wanted: str, known: Sequence[str]) -> None:
     """Raises NotFound unless `wanted` is known; the hint names what is nearest, or all when they are few."""
     if wanted in known:
         return
+    shown = wanted[:_MOST_SHOWN]
     near = nearest(wanted, list(known)) or (list(known) if len(known) <= 8 else [])
     hint = "Did you mean " + " or ".join(near) + "?" if near else f"bookcli {kind} list shows what there is."
     raise NotFound(
-        f"There is no {kind} {wanted}.", hint=hint, code=f"{kind}-unknown", details={kind: wanted, "nearest": near}
+        f"There is no {kind} {shown}.", hint=hint, code=f"{kind}-unknown", details={kind: shown, "nearest": near}
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 
 import pytest
@@ -41,6 +42,22 @@ def test_a_sex_is_one_letter_or_the_word(text: str, sex: str) -> None:
 def test_a_number_has_letters_digits_and_little_else(mrn: str) -> None:
     with pytest.raises(InvalidInput, match="number"):
         patients.checked_mrn(mrn)
+
+
+@pytest.mark.parametrize("mrn", ["B-123", "B-12345", "b-1234", "B-1234\n5", "XB-1234"])
+def test_a_new_number_matches_the_pattern_as_a_whole_and_is_not_repeated(mrn: str) -> None:
+    pattern = re.compile("B-[0-9]{4}")
+    assert patients.checked_new_mrn(" B-1234 ", pattern) == "B-1234"
+    with pytest.raises(InvalidInput) as refusal:
+        patients.checked_new_mrn(mrn, pattern)
+    assert (refusal.value.code, refusal.value.details) == ("mrn-invalid", {"field": "mrn"})
+    assert mrn not in refusal.value.message + refusal.value.hint
+
+
+def test_a_pattern_never_allows_what_no_number_may_be() -> None:
+    for mrn in ("ü1", "x" * 41, "a b"):
+        with pytest.raises(InvalidInput):
+            patients.checked_new_mrn(mrn, re.compile(".+"))
 
 
 @pytest.mark.parametrize("language", ["d", "deutsch!", "de-", "a" * 9])

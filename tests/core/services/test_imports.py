@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput, NotFound, Unavailable
 from bookcli.core.model.imports import RowVerdict, Tally
 from bookcli.core.model.requests import BookingRequest
@@ -338,3 +340,41 @@ def test_a_dry_run_of_the_catalog_keeps_nothing(desk: Desk) -> None:
     assert desk.run("mrn,name\nX1,Xaver\n", "patients", dry_run=True).verdicts == {"created": 1}
     assert desk.clinic.row("SELECT count(*) FROM site WHERE code = 'clinic-west'") == (0,)
     assert desk.clinic.row("SELECT count(*) FROM patient WHERE mrn = 'X1'") == (0,)
+
+
+STRICT = {"mrn_pattern": "H-[0-9]{6}", "mrn_check": "luhn"}
+MIXED = "mrn,name\nH-123455,Ana\nH-123456,Bea\nP2,Renamed\nX9,Cem\n"
+
+
+@pytest.fixture
+def strict(clinic: Clinic, desk: Desk) -> Iterator[Desk]:
+    """The desk at a clinic whose new numbers have a format; P1 to P20 are older than that."""
+    with Context(replace(clinic.context.settings, **STRICT), clinic.context.paths) as context:
+        yield Desk(Clinic(context), desk.directory)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_import_of_patients_holds_new_numbers_to_the_format_and_changes_old_records(
+    strict: Desk, dry_run: bool
+) -> None:
+    strict.run(MIXED, "patients", dry_run=dry_run)
+    assert strict.verdicts() == ["created", "mrn-invalid", "changed", "mrn-invalid"]
+    assert not any(mrn in row["bookcli_reason"] for row in strict.report for mrn in ("H-123456", "X9"))
+
+
+def test_an_import_of_appointments_creates_no_patient_without_the_format_and_books_for_old_ones(strict: Desk) -> None:
+    day = strict.clinic.day(2)
+    rows = [f"{mrn},blood,north,{day},Somebody" for mrn in ("P1", "H-123455", "H-123456")]
+    content = "\n".join(["patient,test,site,day,patient_name", *rows, ""])
+    strict.run(content, create_patients=True)
+    assert strict.verdicts() == ["booked", "booked", "mrn-invalid"]
+    assert strict.clinic.row("SELECT count(*) FROM patient WHERE mrn LIKE 'H-%%'") == (1,)
+    assert strict.clinic.sound()
+
+
+def test_a_setting_that_is_wrong_stops_an_import_before_its_first_row(clinic: Clinic, desk: Desk) -> None:
+    settings = replace(clinic.context.settings, mrn_pattern="(")
+    with Context(settings, clinic.context.paths) as context, pytest.raises(InvalidInput) as refusal:
+        Desk(Clinic(context), desk.directory).run(MIXED, "patients")
+    assert refusal.value.code == "config-invalid"
+    assert not (desk.directory / "report.csv").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -75,6 +76,63 @@ def test_a_given_number_never_falls_on_somebody_who_has_it(context: Context, own
     patients.add(context, {"mrn": "P200001", "name": "Imported"})
     assert patients.add(context, {"name": "New"}).mrn == "P200002"
     assert patients.get(context, "P200001").name == "Imported"
+
+
+CLINIC_FORMAT = {"mrn_pattern": "H-[0-9]{6}", "mrn_check": "luhn"}
+RIGHT, WRONG_DIGIT, WRONG_FORM = "H-123455", "H-123456", "K-123455"
+
+
+def _with(context: Context, **settings: str) -> Context:
+    """The same database at a desk with these settings."""
+    return Context(replace(context.settings, **settings), context.paths)
+
+
+@pytest.mark.parametrize("mrn", [WRONG_DIGIT, WRONG_FORM, "P1"])
+def test_a_new_number_must_have_the_format_of_the_clinic(context: Context, mrn: str) -> None:
+    with _with(context, **CLINIC_FORMAT) as strict:
+        with pytest.raises(InvalidInput) as refusal:
+            patients.add(strict, {"mrn": mrn, "name": "Ana"})
+        assert refusal.value.code == "mrn-invalid"
+        assert mrn not in refusal.value.message + refusal.value.hint
+        assert patients.add(strict, {"mrn": RIGHT, "name": "Ana"}).mrn == RIGHT
+
+
+@pytest.mark.parametrize("setting", CLINIC_FORMAT)
+def test_no_number_is_given_where_it_would_not_have_the_format(context: Context, setting: str) -> None:
+    with _with(context, **{setting: CLINIC_FORMAT[setting]}) as strict, pytest.raises(InvalidInput) as refusal:
+        patients.add(strict, {"name": "Ana"})
+    assert (refusal.value.code, refusal.value.details) == ("mrn-missing", {"field": "mrn"})
+    assert "Type it" in refusal.value.hint
+    assert context.connection().execute("SELECT count(*) FROM patient").fetchone() == (0,)
+
+
+def test_an_older_number_without_the_format_stays_a_patients_number(clinic: Clinic) -> None:
+    with _with(clinic.context, **CLINIC_FORMAT) as strict:
+        assert _found(strict, "P1")[0] == "P1"
+        assert patients.edit(strict, "P1", {"note": "Wheelchair", "mrn": "P1"}).note == "Wheelchair"
+        assert _book(Clinic(strict), "P1", "mri", clinic.slot("mri"))
+        assert patients.merge(strict, "P2", "P1") == 1
+        assert patients.get(strict, "P1").merged_into == "P2"
+
+
+@pytest.mark.parametrize("number", ["", "?", "a\x00b", "a\udcffb", "x" * 1_000_000])
+def test_what_can_be_no_number_belongs_to_nobody(clinic: Clinic, number: str) -> None:
+    for ask in (
+        lambda: patients.get(clinic.context, number),
+        lambda: patients.edit(clinic.context, number, {"note": "x"}),
+        lambda: patients.merge(clinic.context, number, "P1"),
+        lambda: patients.appointments(clinic.context, number),
+    ):
+        with pytest.raises(NotFound) as refusal:
+            ask()
+        assert refusal.value.code == "patient-unknown"
+
+
+def test_a_phone_number_without_a_country_is_of_the_region_that_is_set(context: Context) -> None:
+    with _with(context, phone_region="de") as german:
+        mrn = patients.add(german, {"name": "Ana", "phone": "0171 2345678"}).mrn
+        assert patients.get(german, mrn).phone == "+491712345678"
+        assert _found(german, "0171 2345678") == [mrn]
 
 
 @pytest.mark.parametrize(
