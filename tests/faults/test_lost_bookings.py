@@ -142,7 +142,7 @@ def short_directory() -> Iterator[Path]:
 
 def _ask_elsewhere(clinic: Clinic, key: uuid.UUID) -> None:
     with clinic.desk_at(clinic.context.dsn) as context:
-        appointments.book(context, _request(Clinic(context), key))
+        appointments.book(context, _request(clinic, key))
 
 
 @contextlib.contextmanager

@@ -96,12 +96,14 @@ def test_a_desk_books_over_tls_when_authority_and_name_are_right(
     address = _address(postgres.port, authority.file)
     with Context(Settings(database_url=address)) as context:
         assert context.connection().pgconn.ssl_in_use
+        clinics.sign_in(context)
+        context.keep(context.session)
         assert slots.find(context, Search("mri", _days(context), sites=["north"]))
     assert _book(address)[0] == 0
 
 
 def _days(context: Context) -> tuple[object, object]:
-    day = clinics.Clinic(context).day(2)
+    day = clinics.Clinic(context, context.connection()).day(2)
     return day, day
 
 

@@ -350,7 +350,7 @@ MIXED = "mrn,name\nH-123455,Ana\nH-123456,Bea\nP2,Renamed\nX9,Cem\n"
 def strict(clinic: Clinic, desk: Desk) -> Iterator[Desk]:
     """The desk at a clinic whose new numbers have a format; P1 to P20 are older than that."""
     with Context(replace(clinic.context.settings, **STRICT), clinic.context.paths) as context:
-        yield Desk(Clinic(context), desk.directory)
+        yield Desk(Clinic(context, clinic.owner), desk.directory)
 
 
 @pytest.mark.parametrize("dry_run", [True, False])
@@ -375,6 +375,6 @@ def test_an_import_of_appointments_creates_no_patient_without_the_format_and_boo
 def test_a_setting_that_is_wrong_stops_an_import_before_its_first_row(clinic: Clinic, desk: Desk) -> None:
     settings = replace(clinic.context.settings, mrn_pattern="(")
     with Context(settings, clinic.context.paths) as context, pytest.raises(InvalidInput) as refusal:
-        Desk(Clinic(context), desk.directory).run(MIXED, "patients")
+        Desk(Clinic(context, clinic.owner), desk.directory).run(MIXED, "patients")
     assert refusal.value.code == "config-invalid"
     assert not (desk.directory / "report.csv").exists()

@@ -98,19 +98,21 @@ def test_a_new_number_must_have_the_format_of_the_clinic(context: Context, mrn: 
 
 
 @pytest.mark.parametrize("setting", CLINIC_FORMAT)
-def test_no_number_is_given_where_it_would_not_have_the_format(context: Context, setting: str) -> None:
+def test_no_number_is_given_where_it_would_not_have_the_format(
+    context: Context, owner: engine.Connection, setting: str
+) -> None:
     with _with(context, **{setting: CLINIC_FORMAT[setting]}) as strict, pytest.raises(InvalidInput) as refusal:
         patients.add(strict, {"name": "Ana"})
     assert (refusal.value.code, refusal.value.details) == ("mrn-missing", {"field": "mrn"})
     assert "Type it" in refusal.value.hint
-    assert context.connection().execute("SELECT count(*) FROM patient").fetchone() == (0,)
+    assert owner.execute("SELECT count(*) FROM patient").fetchone() == (0,)
 
 
 def test_an_older_number_without_the_format_stays_a_patients_number(clinic: Clinic) -> None:
     with _with(clinic.context, **CLINIC_FORMAT) as strict:
         assert _found(strict, "P1")[0] == "P1"
         assert patients.edit(strict, "P1", {"note": "Wheelchair", "mrn": "P1"}).note == "Wheelchair"
-        assert _book(Clinic(strict), "P1", "mri", clinic.slot("mri"))
+        assert _book(Clinic(strict, clinic.owner), "P1", "mri", clinic.slot("mri"))
         assert patients.merge(strict, "P2", "P1") == 1
         assert patients.get(strict, "P1").merged_into == "P2"
 
