@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,8 +81,12 @@ class SecurePostgres:
         """How often the network was tried."""
         return sum("connection received: host=127.0.0.1" in line for line in self._log())
 
+    def said(self) -> str:
+        """Its whole log."""
+        return (self.directory / "log").read_text(encoding="utf-8", errors="replace")
+
     def _log(self) -> list[str]:
-        return (self.directory / "log").read_text(encoding="utf-8", errors="replace").splitlines()
+        return self.said().splitlines()
 
 
 class Clusters:
@@ -96,19 +100,18 @@ class Clusters:
         _run([SYSTEM_PROGRAMS / "initdb", "-D", self._template, "-U", "postgres", "-N", "--no-locale", "-E", "UTF8"])
 
     @contextlib.contextmanager
-    def server(self, certificate: Certificate | None) -> Iterator[SecurePostgres]:
-        """A server that shows the certificate, or does not know TLS."""
+    def server(self, certificate: Certificate | None, **more: str) -> Iterator[SecurePostgres]:
+        """A server that shows the certificate, or does not know TLS; `more` are settings of it."""
         directory = Path(tempfile.mkdtemp(prefix="s", dir=self._home))
         _own(directory)
         cluster = directory / "data"
         _run(["cp", "-a", self._template, cluster])
         (cluster / "pg_hba.conf").write_text(_HBA)
         port = free_port()
+        settings = _settings(directory, port, certificate, more)
         with (
             (directory / "log").open("wb") as log,
-            _process(
-                [SYSTEM_PROGRAMS / "postgres", "-D", cluster, *_settings(directory, port, certificate)], log.fileno()
-            ) as process,
+            _process([SYSTEM_PROGRAMS / "postgres", "-D", cluster, *settings], log.fileno()) as process,
         ):
             server = SecurePostgres(directory, port)
             _wait_for(process, lambda: psycopg.connect(server.dsn()).close(), psycopg.OperationalError)
@@ -119,8 +122,9 @@ class Clusters:
         shutil.rmtree(self._home, ignore_errors=True)
 
 
-def _settings(directory: Path, port: int, certificate: Certificate | None) -> list[str]:
+def _settings(directory: Path, port: int, certificate: Certificate | None, more: Mapping[str, str]) -> list[str]:
     settings = {
+        **more,
         "listen_addresses": "127.0.0.1",
         "port": str(port),
         "unix_socket_directories": str(directory),

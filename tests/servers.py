@@ -113,11 +113,16 @@ class Server:
                     sql.Identifier(name), sql.Identifier(template or "template0")
                 )
             )
-            # A copy does not inherit what ALTER DATABASE set, which schema.sql relies on.
+            # A copy does not inherit what ALTER DATABASE and GRANT ON DATABASE set, which schema.sql relies on.
             connection.execute(
                 "INSERT INTO pg_db_role_setting SELECT new.oid, old.setrole, old.setconfig"
                 " FROM pg_db_role_setting old JOIN pg_database source ON source.oid = old.setdatabase, pg_database new"
                 " WHERE source.datname = %s AND new.datname = %s",
+                (template, name),
+            )
+            connection.execute(
+                "UPDATE pg_database new SET datacl = old.datacl FROM pg_database old"
+                " WHERE old.datname = %s AND new.datname = %s",
                 (template, name),
             )
 

@@ -19,11 +19,11 @@ from . import ground
 from .ground import Ground
 
 CLIENTS = 16
-_SCRIPT = """\\set n :n + 1
+SCRIPT = """\\set n :n + 1
 \\set p :base + :client_id * 3000 + :n
 \\set s {slot}
 SELECT * FROM app.book(jsonb_build_array(jsonb_build_object(
-  'key', gen_random_uuid(), 'patient', 'B' || :p, 'test', 'bench', 'slot', :s)), false);
+  'key', gen_random_uuid(), 'patient', 'B' || :p, 'test', 'bench', 'slot', :s)), token => '{token}');
 """
 
 
@@ -34,20 +34,21 @@ def measure(place: Ground, *, seconds: int = 5, rounds: int = 3) -> Iterator[str
         bases = itertools.count(0, CLIENTS * 3000)
         ours, theirs = [], []
         for _ in range(rounds):
-            theirs.append(_pgbench(place, hot, next(bases), seconds))
+            theirs.append(pgbench(place, "bookings", hot, next(bases), seconds))
             ours.append(_library(place, hot, next(bases), seconds))
         a, b = ground.median(ours), ground.median(theirs)
         yield f"bookings, {name}: library {a:,.0f}/s, pgbench {b:,.0f}/s, ratio {a / b:.2f}"
 
 
-def _pgbench(place: Ground, hot: bool, base: int, seconds: int) -> float:
+def pgbench(place: Ground, database: str, hot: bool, base: int, seconds: int, user: str = ground.DESK) -> float:
+    """Bookings per second of 16 clients of pgbench, each for other patients, at one slot or at all."""
     slot = str(ground.HOT_SLOT) if hot else f"random(1, {ground.SLOTS})"
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(_SCRIPT.format(slot=slot))
+        script.write(SCRIPT.format(slot=slot, token=place.context(database).token))
         script.flush()
         command = [
-            place.programs / "pgbench", "-h", place.socket_directory, "-U", "bookcli", "-n", "-c", str(CLIENTS),
-            "-j", "2", "-T", str(seconds), "-D", "n=0", "-D", f"base={base}", "-f", script.name, "bookings",
+            place.programs / "pgbench", "-h", place.socket_directory, "-U", user, "-n", "-c", str(CLIENTS),
+            "-j", "2", "-T", str(seconds), "-D", "n=0", "-D", f"base={base}", "-f", script.name, database,
         ]  # fmt: skip
         printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     found = re.search(r"tps = ([\d.]+)", printed)

@@ -25,7 +25,7 @@ def measure(place: Ground) -> Iterator[str]:
     bookcli = str(Path(sys.executable).with_name("bookcli"))
     environment = {
         **os.environ,
-        "BOOKCLI_DATABASE_URL": place.dsn("cold"),
+        "BOOKCLI_DATABASE_URL": place.desk_dsn("cold"),
         "BOOKCLI_HOME": str(place.paths.data.parent),
     }
     slots = [bookcli, "slots", "--test", "bench", "--site", "bench", "--on", "+21d", "--first", "20", "--json"]

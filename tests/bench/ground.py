@@ -15,11 +15,13 @@ import psycopg
 from bookcli.core import config
 from bookcli.core.adapters import embedded, local_sockets
 from bookcli.core.context import Context
-from bookcli.core.db import schema
+from bookcli.core.db import engine, gateway, schema
+from bookcli.core.model.staff import SignedIn
 
 SLOTS = 10_000
 PATIENTS = 400_000
 HOT_SLOT = 1
+DESK = "bench_desk"
 
 _SEED = f"""
 INSERT INTO site (code, name, zone) VALUES ('bench', 'Bench', 'UTC');
@@ -51,16 +53,25 @@ class Ground:
         """The address of one of its databases."""
         return local_sockets.postgres_dsn(self.paths).replace("@/bookcli?", f"@/{database}?")
 
-    def context(self, database: str = "bookcli") -> Context:
-        return Context(config.Settings(database_url=self.dsn(database), deadline="60"), self.paths)
+    def desk_dsn(self, database: str) -> str:
+        """The address for a desk: a role that may execute functions and nothing else."""
+        return self.dsn(database).replace(f"//{local_sockets.ROLE}@", f"//{DESK}@")
+
+    def context(self, database: str) -> Context:
+        """A desk that is signed in: `create` has kept a session for it, which commands find too."""
+        return Context(config.Settings(database_url=self.desk_dsn(database), deadline="60"), self.paths)
 
     def create(self, database: str) -> None:
-        """A database with the schema and the bench rows."""
+        """A database with the schema and the bench rows, and a manager's session at its desk."""
         with psycopg.connect(self.dsn(), autocommit=True) as connection:
             connection.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
             connection.execute(f"CREATE DATABASE {database}")
-        with self.context(database) as context:
-            schema.load(context.connection())
+        with contextlib.closing(engine.connect(self.dsn(database), deadline=60)) as owner:
+            schema.load(owner)
+            with contextlib.suppress(psycopg.errors.DuplicateObject):
+                owner.execute(f"CREATE ROLE {DESK} LOGIN IN ROLE bookcli_desk".encode())
+            token, expires_at = gateway.sign_in_here(owner, "bench")
+        self.context(database).keep(SignedIn(token, "bench", "manager", expires_at))
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:
             connection.execute("SET statement_timeout = 0")
             connection.execute(_SEED)

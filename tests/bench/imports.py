@@ -50,7 +50,7 @@ def _source(directory: Path) -> Path:
 def _import(place: Ground, source: Path) -> float:
     bookcli = str(Path(sys.executable).with_name("bookcli"))
     home = str(place.paths.data.parent)
-    environment = {**os.environ, "BOOKCLI_DATABASE_URL": place.dsn("imported"), "BOOKCLI_HOME": home}
+    environment = {**os.environ, "BOOKCLI_DATABASE_URL": place.desk_dsn("imported"), "BOOKCLI_HOME": home}
     command = [bookcli, "import", "appointments", str(source), "--report", str(source.with_suffix(".report")), "-q"]
     begun = time.monotonic()
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)

@@ -1,0 +1,125 @@
+"""The database is the door: what each kind of machine and each kind of person can do, tried over real connections.
+
+What must stay true: whoever has no live session sees no patient and books nothing, whatever they say to the database.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from bookcli.core.db import engine, kernel
+from tests.clinic import Clinic
+from tests.core.db.gateway_attempts import ATTEMPTS, PEOPLE, WITHOUT_SESSION, outcome, reference_of
+from tests.servers import MACHINES
+
+pytestmark = pytest.mark.both_servers
+
+
+def _granted(clinic: Clinic, kind: str, name: str) -> bool:
+    return bool(
+        clinic.row(
+            "SELECT has_function_privilege(%s, oid, 'EXECUTE') FROM pg_proc"
+            " WHERE proname = %s AND pronamespace = 'app'::regnamespace",
+            (f"tests_{kind}", name),
+        )[0]
+    )
+
+
+def _holds(clinic: Clinic, role: str) -> set[str]:
+    return {name for (name,) in clinic.rows("SELECT permission FROM role_permission WHERE role = %s", (role,))}
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+def test_each_machine_and_person_can_do_what_the_tables_say_and_nothing_else(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str], kind: str
+) -> None:
+    tried = 0
+    for name, attempt in ATTEMPTS.items():
+        executable = _granted(clinic, kind, name)
+        for role in (None, *PEOPLE):
+            held = (
+                _holds(clinic, role) if role else _holds(clinic, {"worker": "worker", "admin": "owner"}.get(kind, ""))
+            )
+            wanted = "done" if attempt.permission in held else "forbidden" if role else "not-signed-in"
+            got = outcome(machines[kind], attempt, clinic, tokens[role] if role else None)
+            assert got == (wanted if executable else "no-execute"), (kind, role, name)
+            tried += 1
+    assert tried == len(ATTEMPTS) * (len(PEOPLE) + 1)
+
+
+def test_without_a_session_a_desk_is_refused_by_every_function_that_knows_a_patient(
+    clinic: Clinic, machines: dict[str, engine.Connection]
+) -> None:
+    for token in (None, "", "0" * 64, "' OR true --", "x" * 100_000):
+        for name, attempt in ATTEMPTS.items():
+            got = outcome(machines["desk"], attempt, clinic, token)
+            assert got == ("not-signed-in" if token is None else "session-expired"), name
+    assert clinic.row("SELECT count(*) FROM appointment") == (1,)
+
+
+def test_every_function_that_is_granted_is_in_the_matrix_and_is_safe_to_call(clinic: Clinic) -> None:
+    granted = clinic.rows(
+        "SELECT DISTINCT p.proname, p.prosecdef, p.proconfig::text, p.prosrc"
+        "  FROM pg_proc p, unnest(%s::text[]) AS m (kind)"
+        " WHERE p.pronamespace = 'app'::regnamespace"
+        "   AND has_function_privilege('bookcli_' || m.kind, p.oid, 'EXECUTE')",
+        (list(MACHINES),),
+    )
+    assert {name for name, *_ in granted} - {"change_password"} == ATTEMPTS.keys() | WITHOUT_SESSION.keys()
+    for name, definer, settings, source in granted:
+        assert definer and "search_path=app, ext, pg_temp" in settings, name
+        if name in ATTEMPTS:
+            assert re.search(r"\benter\(token, '" + ATTEMPTS[name].permission + r"'\)", source), name
+    everybody = "SELECT proname FROM pg_proc WHERE has_function_privilege('public', oid, 'EXECUTE')"
+    assert clinic.rows(f"{everybody} AND pronamespace = 'app'::regnamespace") == []
+
+
+@pytest.mark.parametrize("kind", ["desk", "worker", "auditor"])
+def test_what_needs_no_session_tells_nothing_about_a_patient(
+    clinic: Clinic, machines: dict[str, engine.Connection], kind: str
+) -> None:
+    for name, statement in WITHOUT_SESSION.items():
+        if _granted(clinic, kind, name):
+            said = str(machines[kind].execute(statement.encode()).fetchall())
+            assert not re.search(r"P\d|Müller|Ana", said), name
+
+
+def test_a_worker_needs_no_session_and_sees_no_patient(clinic: Clinic, machines: dict[str, engine.Connection]) -> None:
+    worker = machines["worker"]
+    assert worker.execute("SELECT app.let_holds_expire()").fetchone() == (0,)
+    for name in ("look_at_patient", "find_patients", "agenda", "book", "audit_entries"):
+        assert outcome(worker, ATTEMPTS[name], clinic, None) == "no-execute"
+
+
+def test_somebody_bound_to_a_site_books_changes_and_lists_only_there(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    clinic.owner.execute("UPDATE staff SET sites = ARRAY[2] WHERE name IN ('a-desk', 'a-manager')")
+    desk = machines["desk"]
+    desk.token = tokens["desk"]
+    elsewhere, here = clinic.slot("blood", 4), clinic.slot("xray", 4)
+    documents = [clinic.request(5, "blood", elsewhere).document(), clinic.request(5, "xray", here).document()]
+    assert [one.verdict for one in kernel.book(desk, documents)] == ["forbidden", "booked"]
+    both = [clinic.request(6, "blood", elsewhere).document(), clinic.request(6, "xray", here).document()]
+    assert [one.verdict for one in kernel.book(desk, both, together=True)] == ["forbidden", "visit-refused"]
+    reference = reference_of(clinic)
+    moved = clinic.request("", "blood", elsewhere, moves=reference).document()
+    assert [one.verdict for one in kernel.book(desk, [moved])] == ["forbidden"]
+    for name in ("cancel", "confirm", "set_status", "agenda", "affected"):
+        assert outcome(desk, ATTEMPTS[name], clinic, tokens["desk"]) == "forbidden", name
+    for name in ("close_period", "set_capacity"):
+        assert outcome(desk, ATTEMPTS[name], clinic, tokens["manager"]) == "forbidden", name
+    assert outcome(desk, ATTEMPTS["history_of"], clinic, tokens["desk"]) == "done", "a patient's record is one record"
+    assert kernel.book(clinic.owner, [documents[0]])[0].verdict == "booked", "the refusal was not kept under the key"
+
+
+def test_only_who_may_records_the_past(
+    clinic: Clinic, tokens: dict[str, str], machines: dict[str, engine.Connection]
+) -> None:
+    clinic.owner.execute("UPDATE slot SET starts_at = starts_at - interval '30 d', ends_at = ends_at - interval '30 d'")
+    document = clinic.request(1, "xray", clinic.slot("xray"), history=True, status="fulfilled").document()
+    for role, wanted in (("desk", "forbidden"), ("manager", "booked")):
+        machines["desk"].token = tokens[role]
+        assert kernel.book(machines["desk"], [document])[0].verdict == wanted

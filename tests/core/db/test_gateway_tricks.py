@@ -1,0 +1,139 @@
+"""Whoever has psql and the role of a desk, and tries everything: there is nothing beside the functions.
+
+What must stay true: each guard is shown to hold alone, and with both gone the test sees what they kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+
+import psycopg
+import pytest
+
+from bookcli.core.db import engine, kernel
+from tests.clinic import Clinic
+from tests.core.db.gateway_attempts import ATTEMPTS, outcome
+from tests.servers import MACHINES
+
+pytestmark = pytest.mark.both_servers
+
+SECRET_TABLES = (
+    *("patient", "appointment", "visit", "occupancy", "request", "notification", "audit", "seal", "sealing"),
+    *("staff", "session", "sign_in_attempt", "gateway", "patient_facts", "appointment_facts"),
+)
+TABLES = [name for name in SECRET_TABLES if not name.endswith("_facts")]
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+@pytest.mark.parametrize("how", ["SELECT * FROM app.{}", "DELETE FROM app.{}", "TRUNCATE app.{}", "TABLE app.{}"])
+def test_no_machine_reads_or_writes_a_table_that_knows_patients_or_passwords(
+    machines: dict[str, engine.Connection], kind: str, how: str
+) -> None:
+    for table in SECRET_TABLES if how.startswith(("SELECT", "TABLE")) else TABLES:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            machines[kind].execute(how.format(table).encode())
+
+
+@pytest.mark.parametrize("kind", MACHINES)
+def test_no_machine_writes_any_table_past_the_kernel(machines: dict[str, engine.Connection], kind: str) -> None:
+    writes = ("UPDATE app.slot SET capacity = 99", "UPDATE app.slot SET booked = 0", "DELETE FROM app.closure",
+              "INSERT INTO app.role_permission VALUES ('desk', 'export')", "UPDATE app.site SET zone = 'UTC'",
+              "INSERT INTO app.permission VALUES ('x', 'x')", "SELECT setval('app.patient_number', 1)",
+              "SELECT nextval('app.appointment_appointment_id_seq')")  # fmt: skip
+    for statement in writes:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            machines[kind].execute(statement.encode())
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_with_a_grant_made_by_mistake_there_is_still_no_row_to_see(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str], table: str
+) -> None:
+    """The second guard: row-level security without a policy."""
+    clinic.owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON app.{table} TO bookcli_desk".encode())
+    assert machines["desk"].execute(f"SELECT count(*) FROM app.{table}".encode()).fetchone() == (0,)
+    if table not in ("audit", "seal"):  # whose triggers refuse the statement itself
+        assert machines["desk"].execute(f"DELETE FROM app.{table}".encode()).rowcount == 0
+    clinic.owner.execute(f"ALTER TABLE app.{table} DISABLE ROW LEVEL SECURITY".encode())
+    with contextlib.suppress(psycopg.errors.Error):
+        clinic.owner.execute("INSERT INTO app.visit DEFAULT VALUES")
+        clinic.owner.execute("INSERT INTO app.sign_in_attempt (name_hash) VALUES ('x')")
+        kernel.seal_audit(clinic.owner, 5)
+    seen = machines["desk"].execute(f"SELECT count(*) FROM app.{table}".encode()).fetchone()
+    assert seen is not None and seen[0] > 0, "with both guards gone the rows are seen"
+
+
+def test_without_entering_a_session_would_not_be_needed(clinic: Clinic, machines: dict[str, engine.Connection]) -> None:
+    """The control: with the door taken out, a desk sees a patient without a session."""
+    (text,) = clinic.row("SELECT pg_get_functiondef('app.look_at_patient'::regproc)")
+    assert text.count("PERFORM enter(") == 1
+    clinic.owner.execute(re.sub(r"PERFORM enter\(.*?\);", "", text).encode())
+    found = machines["desk"].execute("SELECT name FROM app.look_at_patient('P1', NULL)").fetchall()
+    assert found == [("Ana Müller",)]
+
+
+TRICKS = {
+    "become the owner": "SET ROLE bookcli_owner",
+    "become another kind of machine": "SET ROLE bookcli_admin",
+    "become the superuser": "SET SESSION AUTHORIZATION bookcli",
+    "create in the schema": "CREATE TABLE app.mine (x int)",
+    "create in the extensions' schema": "CREATE FUNCTION ext.unaccent(text) RETURNS text LANGUAGE sql AS 'SELECT $1'",
+    "create a schema": "CREATE SCHEMA mine",
+    "a temporary table": "CREATE TEMP TABLE session AS SELECT 1",
+    "turn triggers off": "SET session_replication_role = replica",
+    "replace a function": "CREATE OR REPLACE FUNCTION app.next_mrn() RETURNS text LANGUAGE sql AS $$SELECT 'P1'$$",
+    "call the inside": "SELECT app.note_look('look-patient', '{1}')",
+    "call the door itself": "SELECT app.enter(NULL, 'book')",
+    "take places": "SELECT app.apply('{}', NULL)",
+    "give oneself a session": "SELECT * FROM app.open_session(1, '1 day', '1 day')",
+    "sign in without a password": "SELECT * FROM app.sign_in_here('tests')",
+    "read the secret": "SELECT secret FROM app.gateway",
+    "read a password's hash": "SELECT key_hash FROM app.staff",
+    "read a token's hash": "SELECT token_hash FROM app.session",
+    "read files": "SELECT pg_read_file('/etc/passwd')",
+    "run programs": "COPY (SELECT 1) TO PROGRAM 'true'",
+    "grant oneself": "GRANT bookcli_owner TO tests_desk",
+    "change the database": "ALTER DATABASE postgres SET search_path = pg_temp",
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_tricks_do_not_open_the_door(
+    machines: dict[str, engine.Connection], tokens: dict[str, str], trick: str
+) -> None:
+    with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.InvalidParameterValue)):
+        machines["desk"].execute(TRICKS[trick].encode())
+
+
+def test_settings_of_a_client_decide_nothing(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    """Whose name the audit writes, which schema is meant and what is in pg_temp is settled inside."""
+    desk = machines["desk"]
+    for setting in ("SET bookcli.staff = 'a-manager'", "SET search_path = pg_temp, public", "SET role = tests_desk",
+                    "SET row_security = off", "SET application_name = 'x'"):  # fmt: skip
+        desk.execute(setting.encode())
+    assert outcome(desk, ATTEMPTS["book"], clinic, None) == "not-signed-in"
+    assert ATTEMPTS["book"].run(desk, clinic, tokens["desk"]) == [("booked",)]
+    assert clinic.row("SELECT actor, staff FROM audit WHERE action = 'book' ORDER BY audit_id DESC LIMIT 1") == (
+        "tests_desk",
+        "a-desk",
+    )
+
+
+def test_a_desk_with_psql_cannot_get_past_the_lock_the_capacity_or_the_audit(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    slot = clinic.slot("mri", 2)
+    before = clinic.row("SELECT count(*) FROM audit")[0]
+    verdicts = []
+    for n in (1, 2, 3):
+        document = clinic.request(n, "mri", slot).document()
+        statement = "SELECT verdict FROM app.book(jsonb_build_array(%s::jsonb), token => %s)"
+        (row,) = machines["desk"].execute(statement, (json.dumps(document), tokens["desk"])).fetchall()
+        verdicts.append(row[0])
+    assert verdicts == ["booked", "slot-full", "slot-full"]
+    assert clinic.row("SELECT count(*) FROM audit")[0] == before + 1
+    assert clinic.sound()
