@@ -6,12 +6,15 @@ Secrets come from the environment or a file that only its owner can read, never 
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from .errors import InvalidInput
+
+_CACHE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}|")
 
 SECRET_SETTINGS = frozenset({"database_url", "redis_url"})
 
@@ -32,6 +35,10 @@ class Settings:
     postgres_bin: str = _setting("directory of the PostgreSQL binaries for the embedded server")
     valkey_bin: str = _setting("path of the valkey-server or redis-server binary for the embedded server")
     deadline: str = _setting("seconds after which a command gives up waiting for a server", "8")
+    cache_soft_seconds: str = _setting("seconds for which cached availability is shown unasked", "5")
+    cache_name: str = _setting(
+        "a name for the database in the cache, for desks that reach one database by different addresses"
+    )
 
     @property
     def deadline_seconds(self) -> float:
@@ -42,6 +49,19 @@ class Settings:
             seconds = -1.0
         if not 1 <= seconds <= 60:
             raise InvalidInput("The setting deadline must be a number of seconds between 1 and 60.")
+        return seconds
+
+    @property
+    def cache_seconds(self) -> float:
+        """The soft lifetime of the cache as a number of seconds, between 0 and an hour."""
+        try:
+            seconds = float(self.cache_soft_seconds)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= 3600:
+            raise InvalidInput("The setting cache_soft_seconds must be a number of seconds between 0 and 3600.")
+        if not _CACHE_NAME.fullmatch(self.cache_name):
+            raise InvalidInput("The setting cache_name takes lower-case letters, digits, dots and hyphens.")
         return seconds
 
 
@@ -68,6 +88,11 @@ class Paths:
     @property
     def log_file(self) -> Path:
         return self.state / "bookcli.log"
+
+    @property
+    def cache_away_file(self) -> Path:
+        """Its time of change is when Redis last failed."""
+        return self.state / "cache-away"
 
 
 def paths(environ: Mapping[str, str] = os.environ) -> Paths:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from . import config
 from .adapters import local_sockets
-from .errors import Unavailable
+from .errors import BookcliError, Unavailable
 
 if TYPE_CHECKING:
+    from .adapters.slot_cache import SlotCache
     from .db.engine import Connection
 
 
@@ -41,6 +42,8 @@ class Context:
         self.paths = paths or config.paths(environ)
         self.announce = announce
         self._connection: Connection | None = None
+        self._cache: SlotCache | None = None
+        self._later: list[Callable[[], None]] | None = None
 
     @property
     def embedded(self) -> bool:
@@ -52,11 +55,51 @@ class Context:
         """The address of the database."""
         return self.settings.database_url or local_sockets.postgres_dsn(self.paths)
 
-    def connection(self) -> Connection:
-        """The open connection, opened on first use and again after it broke. Raises Unavailable."""
+    def connection(self, patience: float | None = None) -> Connection:
+        """The open connection, opened on first use and again after it broke. Raises Unavailable.
+
+        `patience`: how many seconds to wait for it, for whoever can do without.
+        """
         if self._connection is None or self._connection.closed:
-            self._connection = self._open()
+            if patience is None:
+                self._connection = self._open()
+            else:
+                from .db import watchdog  # noqa: PLC0415 - only where the cache can answer too
+
+                self._connection = watchdog.opened_within(patience, self._open)
         return self._connection
+
+    def slot_cache(self) -> SlotCache | None:
+        """The availability cache, if there is a Redis or the embedded Valkey runs; starts and imports nothing."""
+        if self._cache is None:
+            address = self.settings.redis_url or self._embedded_valkey()
+            if address:
+                from .adapters import breaker, slot_cache  # noqa: PLC0415 - only where there is a Redis
+
+                self._cache = slot_cache.SlotCache(
+                    address,
+                    slot_cache.database_id(self.dsn, self.settings.cache_name),
+                    self.settings.cache_seconds,
+                    breaker.Breaker(self.paths.cache_away_file),
+                )
+        return self._cache
+
+    def _embedded_valkey(self) -> str:
+        try:
+            return local_sockets.valkey_url(self.paths) if local_sockets.valkey_socket(self.paths).exists() else ""
+        except (BookcliError, OSError):
+            return ""
+
+    def answer_first(self) -> None:
+        """From now on, what follows a change waits until the answer has been given, which is when this is closed."""
+        self._later = self._later or []
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Does what follows a committed change and may fail: at once, or after the answer (see `answer_first`)."""
+        if self._later is None:
+            work()
+        else:
+            self._later.append(work)
 
     def fresh_connection(self) -> Connection:
         """A connection of the caller's own, to be closed by it."""
@@ -85,7 +128,13 @@ class Context:
             schema.load(connection)
 
     def close(self) -> None:
-        """Closes what is open; harmless when nothing is."""
+        """Does what waited for the answer and closes what is open; harmless when nothing is."""
+        later, self._later = self._later, None
+        for work in later or ():
+            work()
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

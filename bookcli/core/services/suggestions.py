@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..context import Context
-from ..db import kernel
 from ..errors import NotFound
 from ..model.text import nearest
 
 
 def check_codes(context: Context, *, test: str = "", sites: Sequence[str] = ()) -> None:
     """Raises NotFound when the test or one of the sites does not exist."""
+    from ..db import kernel  # noqa: PLC0415 - a search that the cache answers imports no driver
+
     if test:
         check("test", test, kernel.codes(context.connection(), "test"))
     for site in sites:

@@ -1,0 +1,156 @@
+"""What is free, through the cache: fresh days from it, others from the database, old ones when that is away.
+
+What must stay true: a search that the cache answers imports no database driver, the answer is what the database would
+give at that moment, and a day that nobody knows is called unknown, never free and never full.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import clock
+from ..errors import Unavailable
+from ..model.availability import Catalog, Day, Found, Offer, Reading
+from ..model.slots import Search, Slot
+
+if TYPE_CHECKING:
+    from ..adapters.slot_cache import Entry, SlotCache
+    from ..context import Context
+
+MOST_DAYS = 500
+"""Entries that one search looks at; a longer one asks the database, which stops at the first slots that suffice."""
+
+PATIENCE = 0.5
+"""Seconds to wait for the database by whoever could be told something older."""
+
+
+def look(context: Context, search: Search) -> Found:
+    """The answer to a search. Raises NotFound for an unknown test or site, with the nearest names; Unavailable."""
+    try:
+        cache = context.slot_cache()
+        known = _catalog(context, cache) if cache is not None and not cache.away else None
+        if cache is None or known is None or not known.knows(search.test, search.sites):
+            return _asked(context, search)
+        days = known.wanted(search.test, search.sites, search.days)
+        entries = cache.days(days) if 0 < len(days) <= MOST_DAYS else None
+        if entries is None:
+            return _asked(context, search)
+        return _Look(context, cache, known, search).answer(dict(zip(days, entries, strict=True)))
+    except Unavailable as problem:
+        if problem.code != "database-away":
+            raise
+        raise unknown(problem) from None
+
+
+def ask(context: Context, search: Search) -> list[Slot]:
+    """The slots as the database has them now. Raises as `look`."""
+    return _asked(context, search).slots
+
+
+def _asked(context: Context, search: Search) -> Found:
+    from . import readings  # noqa: PLC0415 - the driver is loaded when the database is needed
+
+    return Found(readings.found(context, search), clock.now())
+
+
+def unknown(problem: Unavailable) -> Unavailable:
+    """What is said when neither the database nor the cache can tell."""
+    return Unavailable(
+        "It is unknown what is free: the database does not answer, and the cache does not know.",
+        hint="Try again, or see: bookcli status",
+        code="availability-unknown",
+        details=problem.details,
+    )
+
+
+def zone(context: Context, sites: Sequence[str]) -> str | None:
+    """The zone of the first of the sites, if the cache knows all of them, or the database through it."""
+    cache = context.slot_cache()
+    if cache is None or cache.away:
+        return None
+    known = _catalog(context, cache)
+    return known.zones[sites[0]] if all(site in known.zones for site in sites) else None
+
+
+def _catalog(context: Context, cache: SlotCache) -> Catalog:
+    """The catalog, fresh, or as it was when the database is away. Raises Unavailable."""
+    known = cache.catalog()
+    if known is not None and cache.is_fresh(known):
+        return known.catalog
+    lease = cache.lease_catalog()
+    if known is not None and not lease.keys and cache.is_aging(known):
+        return known.catalog
+    from . import readings  # noqa: PLC0415 - the driver is loaded when the database is needed
+
+    begun = time.monotonic()
+    try:
+        read = readings.catalog(context, None if known is None else PATIENCE)
+    except Unavailable:
+        if known is None:
+            raise
+        return known.catalog
+    cache.fill_catalog(lease, read, time.monotonic() - begun)
+    return read
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One search on its way: which days are answered from where."""
+
+    context: Context
+    cache: SlotCache
+    catalog: Catalog
+    search: Search
+
+    def answer(self, entries: dict[Day, Entry | None]) -> Found:
+        late = [day for day, entry in entries.items() if not self.cache.is_fresh(entry)]
+        if not late:
+            return self._found(entries, {})
+        lease = self.cache.lease(late)
+        key = self.cache.key
+        # Somebody else is refreshing those that are only a little too old.
+        wanted = [day for day in late if key(day) in lease.keys or not self.cache.is_aging(entries[day])]
+        if not wanted:
+            return self._found(entries, {}, stale=True)
+        try:
+            read, begun = self._read(wanted, any(entries.values()))
+        except Unavailable:
+            return self._remembered(entries)
+        for day in wanted:
+            self.cache.fill(lease, day, read[day], time.monotonic() - begun)
+        return self._found(entries, read, stale=len(wanted) < len(late))
+
+    def _read(self, days: list[Day], has_entries: bool) -> tuple[dict[Day, Reading], float]:
+        from . import readings  # noqa: PLC0415 - the driver is loaded when the database is needed
+
+        self.context.connection(PATIENCE if has_entries else None)
+        begun = time.monotonic()
+        read = readings.days(self.context, days, self.catalog.zones, PATIENCE if has_entries else None)
+        return read, begun
+
+    def _remembered(self, entries: dict[Day, Entry | None]) -> Found:
+        """What is known when the database is away. Raises Unavailable when nothing is."""
+        known = {day: entry for day, entry in entries.items() if entry is not None}
+        if not known:
+            raise Unavailable("The database does not answer.", code="database-away")
+        missing = tuple(day for day in entries if day not in known)
+        return self._found(known, {}, stale=True, away=True, unknown=missing)
+
+    def _found(
+        self,
+        entries: Mapping[Day, Entry | None],
+        read: dict[Day, Reading],
+        *,
+        stale: bool = False,
+        away: bool = False,
+        unknown: tuple[Day, ...] = (),
+    ) -> Found:
+        kept = {day: entry for day, entry in entries.items() if entry is not None and day not in read}
+        readings = [read[day] if day in read else kept[day].reading for day in entries]
+        now = max([entry.now for entry in kept.values()] + [reading.as_of for reading in read.values()])
+        rules = None if self.search.everything else self.catalog.tests[self.search.test]
+        slots = Offer(self.search.hours, rules, self.search.most).chosen(readings, now)
+        return Found(slots, min(reading.as_of for reading in readings), stale, away, unknown)
