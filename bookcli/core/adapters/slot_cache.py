@@ -68,7 +68,7 @@ def database_id(dsn: str, name: str = "") -> str:
 
 
 class SlotCache:
-    """The entries of one database in one Redis. `soft` is in seconds. When Redis is away every method returns at once."""
+    """The entries of one database in one Redis; `soft` is in seconds. When Redis is away, methods return at once."""
 
     def __init__(self, url: str, database: str, soft: float, breaker: Breaker) -> None:
         self._url = url
@@ -207,19 +207,11 @@ class SlotCache:
         words = [f"{self._slots}:{site}:", self.channel(site), *map(str, days)]
         self._run(slot_scripts.FORGET, lists, words)
 
-    def keys(self, site: str = "") -> list[str]:
-        """The keys of all entries of the database, or of one site, with the catalog's last."""
-        found = self._scan(f"{self._slots}:{site or '*'}:*")
-        return sorted(key for key in found if not key.endswith(":lease")) + ([] if site else self._scan(self._catalog))
-
-    def _scan(self, pattern: str) -> list[str]:
-        return self._safely(lambda client: [key.decode() for key in client.scan_iter(pattern, count=1000)]) or []
-
-    def day_of(self, key: str) -> Day | None:
-        """The day behind a key; None for the catalog's."""
-        site, _, rest = key.removeprefix(f"{self._slots}:").partition(":")
-        test, _, day = rest.partition(":")
-        return Day(site, test, date.fromisoformat(day)) if day else None
+    def kept(self, site: str = "") -> list[Day]:
+        """The days that are kept, or those of one site, in order."""
+        keys = self._safely(lambda client: list(client.scan_iter(f"{self._slots}:{site or '*'}:*", count=1000))) or []
+        words = [key.decode().removeprefix(f"{self._slots}:").split(":") for key in keys if not key.endswith(b":lease")]
+        return sorted(Day(place, test, date.fromisoformat(day)) for place, test, day in words)
 
     def drop(self, site: str = "") -> int | None:
         """Makes everything unknown, or everything of a site; how many entries. None when Redis is away."""

@@ -141,11 +141,9 @@ def slots_text(slots: Iterable[Slot]) -> str:
 
 def slots_of(text: str | bytes, day: Day, zone: str) -> tuple[Slot, ...]:
     """The slots behind `slots_text`; what follows the eighth field of one is not about the slot."""
-    moment = datetime.fromisoformat
+    at = datetime.fromisoformat
     return tuple(
-        Slot(
-            number, day.site, zone, day.test, resource, moment(start), moment(end), capacity, remaining, status, version
-        )
+        Slot(number, day.site, zone, day.test, resource, at(start), at(end), capacity, remaining, status, version)
         for number, resource, start, end, capacity, remaining, status, version, *_ in json.loads(text)
     )
 
