@@ -16,6 +16,8 @@ from bookcli.core.config import Paths, Settings
 from bookcli.core.context import Context
 from tests import clinic as clinics
 from tests.servers import NEWEST, OLDEST, Server, Servers, load_schema
+from tests.valkeys import Valkey
+from tests.valkeys import valkey as running_valkey
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,6 +34,21 @@ def servers() -> Iterator[Servers]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def own_valkey() -> Iterator[Valkey]:
+    """The Valkey of this run, started on first use."""
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(own_valkey: Valkey, own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Valkey:
+    """An empty Valkey; commands that the test starts find it through the environment."""
+    own_valkey.client.flushall()
+    monkeypatch.setenv("BOOKCLI_REDIS_URL", own_valkey.url)
+    return own_valkey
 
 
 @pytest.fixture(autouse=True)

@@ -173,6 +173,11 @@ class SlotCache:
         taken = self._run(slot_scripts.LEASE, keys, numbers) or []
         return Lease(token, frozenset(pairs[n][0] for n in taken))
 
+    def release(self, lease: Lease) -> None:
+        """Lets somebody else read what could not be read."""
+        if lease.keys:
+            self._run(slot_scripts.RELEASE, [f"{key}:lease" for key in lease.keys], [lease.token])
+
     def fill(self, lease: Lease, day: Day, reading: Reading, elapsed: float) -> bool:
         """Keeps what was read under the lease, begun `elapsed` seconds ago; False when it may be outdated already."""
         middle = f"{reading.as_of.isoformat()} {reading.alone:d} {reading.zone}"

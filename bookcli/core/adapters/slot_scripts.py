@@ -151,3 +151,11 @@ for i, list in ipairs(KEYS) do
 end
 return 1
 """
+
+RELEASE = """
+-- KEYS leases; ARGV token. Gives back those that are still held.
+for _, lease in ipairs(KEYS) do
+  if redis.call('GET', lease) == ARGV[1] then redis.call('DEL', lease) end
+end
+return 1
+"""

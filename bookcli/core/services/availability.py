@@ -35,7 +35,9 @@ def look(context: Context, search: Search) -> Found:
         if cache is None or known is None or not known.knows(search.test, search.sites):
             return _asked(context, search)
         days = known.wanted(search.test, search.sites, search.days)
-        entries = cache.days(days) if 0 < len(days) <= MOST_DAYS else None
+        if not days:
+            return Found([], known.as_of)
+        entries = cache.days(days) if len(days) <= MOST_DAYS else None
         if entries is None:
             return _asked(context, search)
         return _Look(context, cache, known, search).answer(dict(zip(days, entries, strict=True)))
@@ -89,6 +91,7 @@ def _catalog(context: Context, cache: SlotCache) -> Catalog:
     try:
         read = readings.catalog(context, None if known is None else PATIENCE)
     except Unavailable:
+        cache.release(lease)
         if known is None:
             raise
         return known.catalog
@@ -118,6 +121,7 @@ class _Look:
         try:
             read, begun = self._read(wanted, any(entries.values()))
         except Unavailable:
+            self.cache.release(lease)
             return self._remembered(entries)
         for day in wanted:
             self.cache.fill(lease, day, read[day], time.monotonic() - begun)
