@@ -54,10 +54,14 @@ class KnownCatalog(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The right to write what is read from now on, for the keys that nobody else is reading."""
+    """The right to write what is read from now on, for the keys that nobody else is reading.
+
+    `refused`: nobody can write, so there may be nobody else.
+    """
 
     token: str
     keys: frozenset[str]
+    refused: bool = False
 
 
 def database_id(dsn: str, name: str = "") -> str:
@@ -157,21 +161,24 @@ class SlotCache:
         self._known = None
         self.drop()
 
-    def lease(self, days: Sequence[Day]) -> Lease:
-        """Takes the right to refresh days from whoever has not taken it yet; it ends by itself after `LEASE_MS`."""
+    def lease(self, days: Sequence[Day], *, anyway: bool = False) -> Lease:
+        """Takes the right to refresh days that nobody else is refreshing; it ends by itself after `LEASE_MS`.
+
+        Those that are fresh by now are left alone, unless they are to be read `anyway`.
+        """
         pairs = [(self.key(day), self._list(day.site, day.day), day.test) for day in days]
-        return self._leased(pairs)
+        return self._leased(pairs, 0 if anyway else int(self._soft * 1000))
 
     def lease_catalog(self) -> Lease:
         """The same for the catalog."""
-        return self._leased([(self._catalog, f"{self._catalog}:list", "")])
+        return self._leased([(self._catalog, f"{self._catalog}:list", "")], 0)
 
-    def _leased(self, pairs: Sequence[tuple[str, str, str]]) -> Lease:
+    def _leased(self, pairs: Sequence[tuple[str, str, str]], soft: int) -> Lease:
         token = uuid.uuid4().hex
-        keys = [key for entry, tests, _ in pairs for key in (f"{entry}:lease", tests)]
-        numbers = [token, LEASE_MS, HARD_MS + LEASE_MS, *(test for _, _, test in pairs)]
-        taken = self._run(slot_scripts.LEASE, keys, numbers) or []
-        return Lease(token, frozenset(pairs[n][0] for n in taken))
+        keys = [key for entry, tests, _ in pairs for key in (entry, tests)]
+        words = [token, LEASE_MS, HARD_MS + LEASE_MS, soft, *(test for _, _, test in pairs)]
+        taken = self._run(slot_scripts.LEASE, keys, words)
+        return Lease(token, frozenset(pairs[n][0] for n in taken or ()), refused=taken is None)
 
     def release(self, lease: Lease) -> None:
         """Lets somebody else read what could not be read."""

@@ -46,18 +46,25 @@ return {moment, entries}
 """
 )
 
-LEASE = """
--- KEYS lease and list of a day's tests, in pairs; ARGV token, lifetimes of the lease and of the list (ms), the tests.
-local taken = {}
+LEASE = (
+    _NOW
+    + """
+-- KEYS entry and list of a day's tests, in pairs; ARGV token, lifetimes (ms) of lease and list, soft lifetime, tests.
+-- What somebody has refreshed since it was looked at is not leased again.
+local taken, moment = {}, now()
 for i = 1, #KEYS, 2 do
-  if redis.call('SET', KEYS[i], ARGV[1], 'NX', 'PX', ARGV[2]) then
-    redis.call('SADD', KEYS[i + 1], ARGV[3 + (i + 1) / 2])
+  local entry = redis.call('GET', KEYS[i])
+  local at = entry and string.match(entry, '^(%d+) 0\\n')
+  local late = not at or moment - at >= tonumber(ARGV[4])
+  if late and redis.call('SET', KEYS[i] .. ':lease', ARGV[1], 'NX', 'PX', ARGV[2]) then
+    redis.call('SADD', KEYS[i + 1], ARGV[4 + (i + 1) / 2])
     redis.call('PEXPIRE', KEYS[i + 1], ARGV[3])
     taken[#taken + 1] = (i - 1) / 2
   end
 end
 return taken
 """
+)
 
 FILL = (
     _NOW

@@ -83,7 +83,7 @@ def _catalog(context: Context, cache: SlotCache) -> Catalog:
     if known is not None and cache.is_fresh(known):
         return known.catalog
     lease = cache.lease_catalog()
-    if known is not None and not lease.keys and cache.is_aging(known):
+    if known is not None and not lease.keys and not lease.refused and cache.is_aging(known):
         return known.catalog
     from . import readings  # noqa: PLC0415 - the driver is loaded when the database is needed
 
@@ -113,9 +113,9 @@ class _Look:
         if not late:
             return self._found(entries, {})
         lease = self.cache.lease(late)
-        key = self.cache.key
         # Somebody else is refreshing those that are only a little too old.
-        wanted = [day for day in late if key(day) in lease.keys or not self.cache.is_aging(entries[day])]
+        others = [] if lease.refused else [day for day in late if self.cache.is_aging(entries[day])]
+        wanted = [day for day in late if day not in others or self.cache.key(day) in lease.keys]
         if not wanted:
             return self._found(entries, {}, stale=True)
         try:

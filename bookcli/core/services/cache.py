@@ -81,7 +81,7 @@ def _wanted(catalog: Catalog, site: str, days: int) -> list[list[Day]]:
 
 
 def _refresh(context: Context, cache: SlotCache, catalog: Catalog, days: list[Day]) -> int:
-    lease = cache.lease(days)
+    lease = cache.lease(days, anyway=True)
     begun = time.monotonic()
     read = readings.days(context, days, catalog.zones)
     return sum(cache.fill(lease, day, reading, time.monotonic() - begun) for day, reading in read.items())
