@@ -56,7 +56,7 @@ def found(answer: Found) -> dict[str, Any]:
 
 def outage(answer: Found) -> list[str]:
     """The banner over an answer that the database did not give."""
-    age = int((now() - answer.as_of).total_seconds())
+    age = int(answer.age)
     words = f"{age} seconds" if age < 120 else f"{age // 60} minutes" if age < 7200 else f"{age // 3600} hours"
     lines = [f"THE DATABASE DOES NOT ANSWER. This is what was free {words} ago; it may be taken by now."]
     if answer.unknown:

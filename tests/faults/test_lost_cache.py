@@ -156,12 +156,10 @@ def test_a_frozen_database_is_answered_from_the_cache_with_a_banner(
     assert (old.code, old.json["stale"], old.json["slots"]) == (0, True, known.json["slots"])
     assert old.json["as_of"] == known.json["as_of"]
     assert "DOES NOT ANSWER" in old.err
-    assert "minutes ago" in old.err or "seconds ago" in old.err
+    assert "10 minutes ago" in old.err
 
 
-def test_a_connection_that_freezes_is_given_up_soon_by_whoever_knows_something_older(
-    clinic: Clinic, valkey: Valkey
-) -> None:
+def test_a_frozen_connection_is_soon_replaced(clinic: Clinic, valkey: Valkey) -> None:
     search = Search("blood", (clinic.day(1), clinic.day(1)))
     with caching.desk(clinic, valkey, soft=60) as desk:
         slots.find(desk, search)

@@ -78,7 +78,7 @@ class Catalog:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The answer to a search. `as_of` is the moment of the oldest reading in it.
+    """The answer to a search. `as_of` is the moment of the oldest reading in it, `age` its seconds since.
 
     `stale`: older than the cache promises. `away`: because the database does not answer; then the days in `unknown`
     are neither free nor full.
@@ -86,6 +86,7 @@ class Found:
 
     slots: list[Slot]
     as_of: datetime
+    age: float = 0.0
     stale: bool = False
     away: bool = False
     unknown: tuple[Day, ...] = ()

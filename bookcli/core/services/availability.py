@@ -157,4 +157,5 @@ class _Look:
         now = max([entry.now for entry in kept.values()] + [reading.as_of for reading in read.values()])
         rules = None if self.search.everything else self.catalog.tests[self.search.test]
         slots = Offer(self.search.hours, rules, self.search.most).chosen(readings, now)
-        return Found(slots, min(reading.as_of for reading in readings), stale, away, unknown)
+        age = max((entry.age / 1000 for entry in kept.values()), default=0.0)
+        return Found(slots, min(reading.as_of for reading in readings), age, stale, away, unknown)
