@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 SECONDS = 5.0
+_LOOK_SECONDS = 0.2
 
 
 class Breaker:
@@ -20,19 +21,27 @@ class Breaker:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._until = 0.0
+        self._look_again = 0.0
         self.trips = 0
 
     @property
     def is_open(self) -> bool:
         """Whether the server failed a moment ago, here or in another process, and is not to be asked."""
-        if time.monotonic() < self._until:
+        moment = time.monotonic()
+        if moment < self._until:
             return True
+        if moment < self._look_again:
+            return False
+        self._look_again = moment + _LOOK_SECONDS
         try:
             age = time.time() - self._file.lstat().st_mtime
         except OSError:
             return False
         # A time to come is that of a clock that was put back, not of a failure.
-        return 0 <= age < SECONDS
+        if 0 <= age < SECONDS:
+            self._until = moment + SECONDS - age
+            return True
+        return False
 
     def trip(self) -> None:
         """Notes that the server has just failed."""

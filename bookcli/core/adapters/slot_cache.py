@@ -27,6 +27,8 @@ SECONDS = 0.25
 
 HARD_MS = 24 * 3600 * 1000
 LEASE_MS = 3000
+CLOCK_SECONDS = 60
+LOOKS_AT_ONCE = 1000
 MOST_REMEMBERED = 2000
 _SECRETS = re.compile(r"//[^/@]*@|\b(?:user|password)=\S+")
 
@@ -42,6 +44,15 @@ class Entry(NamedTuple):
     def now(self) -> datetime:
         """What the database's clock says by now."""
         return self.reading.as_of + timedelta(milliseconds=self.age)
+
+
+class _Decoded(NamedTuple):
+    """A value that was read once, so that the same one is not taken apart again."""
+
+    value: bytes
+    at: int
+    outdated: bool
+    reading: Reading
 
 
 class KnownCatalog(NamedTuple):
@@ -80,8 +91,10 @@ class SlotCache:
         self._breaker = breaker
         self._client: Redis | None = None
         self._hashes: dict[str, str] = {}
-        self._decoded: dict[str, tuple[bytes, Reading]] = {}
+        self._decoded: dict[str, _Decoded] = {}
         self._known: tuple[KnownCatalog, float] | None = None
+        self._clock, self._clock_until = 0, 0.0
+        self._looks = [0, 0]
         self._slots, self._tests = f"bookcli:slots:{database}", f"bookcli:tests:{database}"
         self._catalog, self._found = f"bookcli:catalog:{database}", f"bookcli:found:{database}"
         self._changes = f"bookcli:changes:{database}"
@@ -107,47 +120,76 @@ class SlotCache:
         """Where days of a site that have changed are told."""
         return f"{self._changes}:{site}"
 
-    def days(self, days: Sequence[Day], *, counts: bool = True) -> list[Entry | None] | None:
-        """What is kept of days, in one round trip; None for what is not known, and for all of it when Redis is away.
-
-        `counts`: the look is one of those of which the hit ratio tells.
-        """
+    def days(self, days: Sequence[Day]) -> list[Entry | None] | None:
+        """What is kept of days, in one round trip; None for what is not known, and for all of it when Redis is away."""
         keys = [self.key(day) for day in days]
-        answer = self._run(slot_scripts.READ, keys, [int(self._soft * 1000), self._found if counts else ""])
-        if answer is None:
+        values = self._values(keys)
+        if values is None:
             return None
-        moment, values = answer
+        moment = self._moment()
         return [self._entry(key, day, value, moment) for key, day, value in zip(keys, days, values, strict=True)]
 
-    def _entry(self, key: str, day: Day, value: bytes | None, moment: int) -> Entry | None:
-        try:
-            return None if value is None else self._understood(key, day, value, moment)
-        except Exception:  # noqa: BLE001 - what nobody understands is unknown
+    def _values(self, keys: Sequence[str]) -> list[bytes | None] | None:
+        """What is under keys; in the same round trip, now and then, what time it is at Redis."""
+        if time.monotonic() < self._clock_until:
+            values: list[bytes | None] | None = self._safely(lambda client: _said(client, "MGET", *keys))
+            return values
+        answer = self._safely(lambda client: _with_time(client, keys))
+        if answer is None:
             return None
+        (seconds, micros), values = answer
+        self._clock = seconds * 1000 + micros // 1000 - int(time.monotonic() * 1000)
+        self._clock_until = time.monotonic() + CLOCK_SECONDS
+        return values
 
-    def _understood(self, key: str, day: Day, value: bytes, moment: int) -> Entry:
-        first, _, rest = value.partition(b"\n")
-        at, _, mark = first.partition(b" ")
+    def _moment(self) -> int:
+        """The milliseconds on the clock of Redis, by which ages are counted: it is the same for every desk."""
+        return self._clock + int(time.monotonic() * 1000)
+
+    def count(self, *, hit: bool) -> None:
+        """Counts a search for the hit ratio; Redis is told now and then."""
+        self._looks[not hit] += 1
+        if sum(self._looks) >= LOOKS_AT_ONCE:
+            self._tell_counts()
+
+    def _tell_counts(self) -> None:
+        counts, self._looks = self._looks, [0, 0]
+        self._run(slot_scripts.COUNT, [self._found], counts)
+
+    def _entry(self, key: str, day: Day, value: bytes | None, moment: int) -> Entry | None:
         known = self._decoded.get(key)
-        if known is None or known[0] != rest:
+        if known is None or known.value != value:
+            if value is None or (known := self._understood(day, value, known)) is None:
+                return None
             if len(self._decoded) >= MOST_REMEMBERED:
                 self._decoded.clear()
-            middle, _, body = rest.partition(b"\n")
-            as_of, alone, zone = middle.decode().split(" ", 2)
-            reading = Reading(datetime.fromisoformat(as_of), zone, alone == "1", slots_of(body, day, zone))
-            known = self._decoded[key] = (rest, reading)
-        return Entry(known[1], max(moment - int(at), 0), mark == b"1")
+            self._decoded[key] = known
+        return Entry(known.reading, max(moment - known.at, 0), known.outdated)
+
+    def _understood(self, day: Day, value: bytes, known: _Decoded | None) -> _Decoded | None:
+        """What a value says; the slots of the one before, if they are the same. None for what nobody understands."""
+        try:
+            first, middle, body = value.split(b"\n", 2)
+            at, _, mark = first.partition(b" ")
+            if known is not None and known.value.partition(b"\n")[2] == value.partition(b"\n")[2]:
+                reading = known.reading
+            else:
+                as_of, alone, zone = middle.decode().split(" ", 2)
+                reading = Reading(datetime.fromisoformat(as_of), zone, alone == "1", slots_of(body, day, zone))
+            return _Decoded(value, int(at), mark == b"1", reading)
+        except Exception:  # noqa: BLE001 - what nobody understands is unknown
+            return None
 
     def catalog(self) -> KnownCatalog | None:
         """The catalog; None when it is not known. It is remembered here, and so asked for once in its lifetime."""
         if self._known is not None and self.is_fresh(known := self._remembered(*self._known)):
             return known
-        answer = self._run(slot_scripts.READ, [self._catalog], [0, ""])
+        values = self._values([self._catalog])
         try:
-            first, middle, body = answer[1][0].split(b"\n", 2)
+            first, middle, body = (values[0] or b"").split(b"\n", 2)  # type: ignore[index]
             at, _, mark = first.partition(b" ")
             as_of = datetime.fromisoformat(middle.decode().split(" ", 1)[0])
-            known = KnownCatalog(catalog_of(body, as_of), max(answer[0] - int(at), 0), mark == b"1")
+            known = KnownCatalog(catalog_of(body, as_of), max(self._moment() - int(at), 0), mark == b"1")
         except Exception:  # noqa: BLE001 - what is not there, or nobody understands, is unknown
             return None
         self._known = (known, time.monotonic())
@@ -240,7 +282,8 @@ class SlotCache:
         return sum(not key.endswith(b":lease") for key in keys)
 
     def ratio(self) -> tuple[int, int] | None:
-        """(looks answered from here, looks that went to the database)."""
+        """(looks answered from here, looks that went to the database), of this desk and of those that have ended."""
+        self._tell_counts()
         counts = self._safely(lambda client: client.hmget(self._found, ["hits", "misses"]))
         return None if counts is None else (int(counts[0] or 0), int(counts[1] or 0))
 
@@ -260,6 +303,8 @@ class SlotCache:
     def close(self) -> None:
         """Closes the connection, if there is one."""
         if self._client is not None:
+            if any(self._looks):
+                self._tell_counts()
             self._safely(lambda client: client.close())
             self._client = None
 
@@ -277,11 +322,10 @@ class SlotCache:
             from hashlib import sha1  # noqa: PLC0415 - only for Redis, which names scripts by it
 
             self._hashes[script] = sha1(script.encode(), usedforsecurity=False).hexdigest()
-        ask: Callable[..., Any] = client.execute_command
         try:
-            return ask("EVALSHA", self._hashes[script], *words)
+            return _said(client, "EVALSHA", self._hashes[script], *words)
         except NoScriptError:
-            return ask("EVAL", script, *words)
+            return _said(client, "EVAL", script, *words)
 
     def _safely(self, ask: Callable[[Redis], Any]) -> Any:
         """What Redis answers; None when it is away, refuses or says something else than it should."""
@@ -307,6 +351,17 @@ class SlotCache:
             retry=Retry(NoBackoff(), 0),
         )
         return self._client
+
+
+def _said(client: Redis, *words: Any) -> Any:
+    return client.execute_command(*words)  # type: ignore[no-untyped-call]
+
+
+def _with_time(client: Redis, keys: Sequence[str]) -> Any:
+    together = client.pipeline(transaction=False)
+    together.time()
+    together.mget(keys)
+    return together.execute()
 
 
 def _subscribed(client: Redis, channels: Sequence[bytes]) -> Any:

@@ -30,22 +30,6 @@ local function text(at, mark, middle, body)
 end
 """
 
-READ = (
-    _NOW
-    + """
--- KEYS entries; ARGV soft lifetime (ms), the hash that counts ('' for none). Returns the time and the entries.
-local moment = now()
-local entries = redis.call('MGET', unpack(KEYS))
-local answered = 'hits'
-for i = 1, #KEYS do
-  local at = entries[i] and string.match(entries[i], '^(%d+) 0\\n')
-  if not at or moment - at >= tonumber(ARGV[1]) then answered = 'misses' end
-end
-if ARGV[2] ~= '' then redis.pcall('HINCRBY', ARGV[2], answered, 1) end
-return {moment, entries}
-"""
-)
-
 LEASE = (
     _NOW
     + """
@@ -164,5 +148,12 @@ RELEASE = """
 for _, lease in ipairs(KEYS) do
   if redis.call('GET', lease) == ARGV[1] then redis.call('DEL', lease) end
 end
+return 1
+"""
+
+COUNT = """
+-- KEYS the hash that counts; ARGV hits, misses.
+redis.call('HINCRBY', KEYS[1], 'hits', ARGV[1])
+redis.call('HINCRBY', KEYS[1], 'misses', ARGV[2])
 return 1
 """

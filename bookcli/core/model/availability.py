@@ -7,9 +7,12 @@ not read is unknown, which is neither free nor full. Nothing in here is about a 
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
+from operator import attrgetter
 from typing import NamedTuple
 
 from .. import clock
@@ -24,7 +27,7 @@ class Day(NamedTuple):
     day: date
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
     """The slots of a day, all of them, in the order of the database, as they were at `as_of` of its clock.
 
@@ -36,6 +39,16 @@ class Reading:
     zone: str
     alone: bool
     slots: tuple[Slot, ...]
+
+    @cached_property
+    def _free(self) -> tuple[list[Slot], list[datetime]]:
+        free = [slot for slot in self.slots if slot.status == "free"]
+        return free, [slot.start for slot in free]
+
+    def free(self, after: datetime, until: datetime) -> list[Slot]:
+        """The free slots that start after one moment and not after the other; the same day is asked again and again."""
+        free, starts = self._free
+        return free[bisect_right(starts, after) : bisect_right(starts, until)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +119,17 @@ class Offer:
         Sites in the order of `readings`, resources in the order of the database. A hold that has expired since the
         reading still counts as taken, until the database is read again: one place too few for some seconds.
         """
-        found = [slot for reading in readings for slot in reading.slots]
-        if self.rules is not None:
+        if self.rules is None:
+            found = [slot for reading in readings for slot in reading.slots]
+        else:
             first, last = now + self.rules.lead, now + self.rules.window
-            found = [slot for slot in found if slot.status == "free" and first < slot.start <= last]
+            found = [slot for reading in readings for slot in reading.free(first, last)]
         if self.hours is not None:
             begin, end = self.hours
             found = [slot for slot in found if begin <= clock.to_local(slot.start, slot.zone).time() < end]
         if len(readings) > 1:
-            found.sort(key=_start)
+            found.sort(key=attrgetter("start"))
         return found[: self.most]
-
-
-def _start(slot: Slot) -> datetime:
-    return slot.start
 
 
 def by_day(days: Iterable[Day], found: Iterable[Slot]) -> dict[Day, list[Slot]]:

@@ -40,7 +40,11 @@ def look(context: Context, search: Search) -> Found:
         entries = cache.days(days) if len(days) <= MOST_DAYS else None
         if entries is None:
             return _asked(context, search)
-        return _Look(context, cache, known, search).answer(dict(zip(days, entries, strict=True)))
+        hit = all(map(cache.is_fresh, entries))
+        cache.count(hit=hit)
+        look = _Look(context, cache, known, search)
+        kept = dict(zip(days, entries, strict=True))
+        return look.found(kept, {}) if hit else look.refreshed(kept)
     except Unavailable as problem:
         if problem.code != "database-away":
             raise
@@ -108,16 +112,15 @@ class _Look:
     catalog: Catalog
     search: Search
 
-    def answer(self, entries: dict[Day, Entry | None]) -> Found:
+    def refreshed(self, entries: dict[Day, Entry | None]) -> Found:
+        """The answer, with what is too old read again, unless somebody else is doing it or nobody can."""
         late = [day for day, entry in entries.items() if not self.cache.is_fresh(entry)]
-        if not late:
-            return self._found(entries, {})
         lease = self.cache.lease(late)
         # Somebody else is refreshing those that are only a little too old.
         others = [] if lease.refused else [day for day in late if self.cache.is_aging(entries[day])]
         wanted = [day for day in late if day not in others or self.cache.key(day) in lease.keys]
         if not wanted:
-            return self._found(entries, {}, stale=True)
+            return self.found(entries, {}, stale=True)
         try:
             read, begun = self._read(wanted, any(entries.values()))
         except Unavailable:
@@ -125,7 +128,7 @@ class _Look:
             return self._remembered(entries)
         for day in wanted:
             self.cache.fill(lease, day, read[day], time.monotonic() - begun)
-        return self._found(entries, read, stale=len(wanted) < len(late))
+        return self.found(entries, read, stale=len(wanted) < len(late))
 
     def _read(self, days: list[Day], has_entries: bool) -> tuple[dict[Day, Reading], float]:
         from . import readings  # noqa: PLC0415 - the driver is loaded when the database is needed
@@ -141,9 +144,9 @@ class _Look:
         if not known:
             raise Unavailable("The database does not answer.", code="database-away")
         missing = tuple(day for day in entries if day not in known)
-        return self._found(known, {}, stale=True, away=True, unknown=missing)
+        return self.found(known, {}, stale=True, away=True, unknown=missing)
 
-    def _found(
+    def found(
         self,
         entries: Mapping[Day, Entry | None],
         read: dict[Day, Reading],
@@ -152,10 +155,13 @@ class _Look:
         away: bool = False,
         unknown: tuple[Day, ...] = (),
     ) -> Found:
+        """The answer from days that were read just now, and from entries for the rest."""
         kept = {day: entry for day, entry in entries.items() if entry is not None and day not in read}
-        readings = [read[day] if day in read else kept[day].reading for day in entries]
-        now = max([entry.now for entry in kept.values()] + [reading.as_of for reading in read.values()])
+        known = {day: entry.reading for day, entry in kept.items()} | read
+        readings = [known[day] for day in entries]
+        # Whatever was read when, its moment and its age tell what the database's clock says by now.
+        now = next((entry.now for entry in kept.values()), readings[0].as_of)
         rules = None if self.search.everything else self.catalog.tests[self.search.test]
         slots = Offer(self.search.hours, rules, self.search.most).chosen(readings, now)
-        age = max((entry.age / 1000 for entry in kept.values()), default=0.0)
-        return Found(slots, min(reading.as_of for reading in readings), age, stale, away, unknown)
+        age = max([entry.age for entry in kept.values()], default=0) / 1000
+        return Found(slots, min([reading.as_of for reading in readings]), age, stale, away, unknown)

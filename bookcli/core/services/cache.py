@@ -94,7 +94,7 @@ def show(context: Context, *, site: str = "") -> State:
     entries = []
     for n in range(0, len(days), 500):
         part = days[n : n + 500]
-        for day, entry in zip(part, cache.days(part, counts=False) or [], strict=False):
+        for day, entry in zip(part, cache.days(part) or [], strict=False):
             if entry is not None:
                 slots = entry.reading.slots
                 free = sum(slot.status == "free" for slot in slots)
