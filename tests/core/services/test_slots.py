@@ -24,6 +24,7 @@ from tests.valkeys import Valkey
 from tests.valkeys import valkey as own_valkey
 
 TESTS = ("mri", "mri-contrast", "blood", "xray")
+CONNECTING = ("cmdstat_client", "cmdstat_hello", "cmdstat_config", "cmdstat_info")
 
 
 @pytest.fixture
@@ -94,7 +95,8 @@ def test_an_answer_of_the_cache_opens_no_connection_and_is_one_round_trip(
         valkey.client.config_resetstat()
         assert slots.find(other, search) == filled
         stats = valkey.client.info("commandstats")
-        assert {name: stats[name]["calls"] for name in stats} == {"cmdstat_mget": 1, "cmdstat_config|resetstat": 1}
+        ours = {name: stats[name]["calls"] for name in stats if not name.startswith(CONNECTING)}
+        assert ours == {"cmdstat_mget": 1}
         assert other._connection is None
 
 
