@@ -12,10 +12,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import clock
+from ..errors import BookcliError
 from ..model.appointments import Verdict
 from ..model.availability import Change
 
 if TYPE_CHECKING:
+    from ..adapters.slot_cache import SlotCache
     from ..context import Context
 
 _DAYS_AT_ONCE = 500
@@ -73,18 +75,25 @@ def _merged(changes: Iterable[Change]) -> list[Change]:
     return list(merged.values())
 
 
+def _cache(context: Context) -> SlotCache | None:
+    """The cache. A setting of it that is wrong is said by whoever reads from it, not after a change that is made."""
+    try:
+        return context.slot_cache()
+    except BookcliError:
+        return None
+
+
 def _tell(context: Context, changes: Iterable[Change]) -> None:
-    cache = context.slot_cache()
+    cache = _cache(context)
     if cache is not None:
         for change in changes:
             cache.changed(change)
 
 
 def _tell_capacity(context: Context, slot: int, value: tuple[int, int, int]) -> None:
-    if context.slot_cache() is None:
+    if _cache(context) is None:
         return
     from ..db import availability  # noqa: PLC0415 - only where there is a cache
-    from ..errors import BookcliError  # noqa: PLC0415 - likewise
 
     try:
         place = availability.place_of(context.connection(), slot)
@@ -95,7 +104,7 @@ def _tell_capacity(context: Context, slot: int, value: tuple[int, int, int]) -> 
 
 
 def _forget(context: Context, sites: list[str], first: date, last: date) -> None:
-    cache = context.slot_cache()
+    cache = _cache(context)
     if cache is None:
         return
     # A test that starts the day before may need the first slots of this one, and so the other way round.
@@ -106,6 +115,6 @@ def _forget(context: Context, sites: list[str], first: date, last: date) -> None
 
 
 def _forget_catalog(context: Context) -> None:
-    cache = context.slot_cache()
+    cache = _cache(context)
     if cache is not None:
         cache.forget_catalog()

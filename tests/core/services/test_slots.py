@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import HealthCheck, assume, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from bookcli.core import clock
 from bookcli.core.config import Settings
 from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput, NotFound, Refused, Unavailable
@@ -63,6 +64,7 @@ def _make_busy(clinic: Clinic, chance: random.Random) -> None:
     schedules.close(clinic.context, "north", "lab", start, start + timedelta(hours=2), "")
 
 
+@pytest.mark.both_servers
 def test_the_cache_answers_as_the_database_does_at_that_moment(
     clinic: Clinic, desk: Context, cut_off: Context, valkey: Valkey
 ) -> None:
@@ -127,6 +129,7 @@ def test_a_day_without_slots_is_known_to_be_empty(clinic: Clinic, desk: Context,
     assert (answer.slots, answer.away, answer.unknown) == ([], False, ())
 
 
+@pytest.mark.both_servers
 def test_whatever_changes_the_cache_follows_at_once(clinic: Clinic, desk: Context, cut_off: Context) -> None:
     chance = random.Random("changes")
     references: list[str] = []
@@ -310,6 +313,28 @@ def test_a_screen_is_told_what_has_changed(clinic: Clinic, desk: Context, valkey
         assert next(filter(None, told)) == ("north", clinic.day(2))
         schedules.close(desk, "south", "", *_hour(clinic), "")
         assert next(filter(None, told))[0] == "south"
+
+
+def test_a_booking_that_is_made_is_not_called_a_mistake_because_of_a_setting(clinic: Clinic, valkey: Valkey) -> None:
+    wrong = replace(caching.settings(clinic.context.dsn, valkey.url), cache_soft_seconds="soon")
+    with Context(wrong, clinic.context.paths) as context:
+        assert appointments.book(context, clinic.request(1, "mri", clinic.slot("mri"))).outcome == "booked"
+        with pytest.raises(InvalidInput, match="cache_soft_seconds"):
+            slots.find(context, Search("mri", (clinic.day(1), clinic.day(1))))
+
+
+def test_a_desk_whose_clock_is_wrong_finds_what_the_others_find(
+    clinic: Clinic, desk: Context, cut_off: Context
+) -> None:
+    search = Search("mri", (clinic.day(1), clinic.day(3)))
+    right = slots.find(desk, search)
+    clock.set_source(lambda: datetime(2039, 1, 1, tzinfo=UTC))
+    try:
+        answer = slots.look(cut_off, search)
+    finally:
+        clock.set_source(None)
+    assert answer.slots == right
+    assert answer.age < 60
 
 
 def test_a_screen_goes_on_without_redis(clinic: Clinic) -> None:
