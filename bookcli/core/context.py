@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ from .errors import BookcliError, Unavailable
 if TYPE_CHECKING:
     from .adapters.slot_cache import SlotCache
     from .db.engine import Connection
+
+
+_AWAY_SECONDS = 2.0
 
 
 def _silent(_: str) -> None:
@@ -43,6 +47,7 @@ class Context:
         self.announce = announce
         self._connection: Connection | None = None
         self._cache: SlotCache | None = None
+        self._away_until = 0.0
         self._later: list[Callable[[], None]] | None = None
 
     @property
@@ -58,16 +63,22 @@ class Context:
     def connection(self, patience: float | None = None) -> Connection:
         """The open connection, opened on first use and again after it broke. Raises Unavailable.
 
-        `patience`: how many seconds to wait for it, for whoever can do without.
+        `patience`: how many seconds to wait for it, for whoever can do without, and who then does not wait twice.
         """
         if self._connection is None or self._connection.closed:
-            if patience is None:
-                self._connection = self._open()
-            else:
-                from .db import watchdog  # noqa: PLC0415 - only where the cache can answer too
-
-                self._connection = watchdog.opened_within(patience, self._open)
+            self._connection = self._open() if patience is None else self._open_within(patience)
         return self._connection
+
+    def _open_within(self, patience: float) -> Connection:
+        from .db import watchdog  # noqa: PLC0415 - only where the cache can answer too
+
+        if time.monotonic() < self._away_until:
+            raise Unavailable("The database did not answer a moment ago.", code="database-away")
+        try:
+            return watchdog.opened_within(patience, self._open)
+        except Unavailable:
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            raise
 
     def slot_cache(self) -> SlotCache | None:
         """The availability cache, if there is a Redis or the embedded Valkey runs; starts and imports nothing."""

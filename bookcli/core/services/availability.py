@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MOST_DAYS = 500
 """Entries that one search looks at; a longer one asks the database, which stops at the first slots that suffice."""
 
-PATIENCE = 0.5
+PATIENCE = 0.4
 """Seconds to wait for the database by whoever could be told something older."""
 
 

@@ -245,6 +245,26 @@ def test_what_nobody_knows_is_neither_free_nor_full(clinic: Clinic, desk: Contex
     assert (answer.stale, answer.away, [one.day for one in answer.unknown]) == (True, True, [clinic.day(2)])
 
 
+def test_a_database_that_is_away_is_waited_for_once_in_a_search(
+    clinic: Clinic, desk: Context, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = places.Wish("blood", ["north"], on=clinic.day(1).isoformat())
+    found = slots.find(desk, places.search(desk, wish))
+    caching.age(valkey.client, 600)
+    asked: list[float] = []
+
+    def nobody_answers() -> None:
+        asked.append(availability.PATIENCE)
+        raise Unavailable("The database does not answer.", code="database-away")
+
+    with caching.cut_off(clinic, valkey, soft=5) as context:
+        monkeypatch.setattr(context, "_open", nobody_answers)
+        answer = slots.look(context, places.search(context, wish))
+    assert (answer.slots, answer.away) == (found, True)
+    assert len(asked) == 1
+    assert asked[0] < 0.5
+
+
 def test_a_closed_day_is_not_shown_as_it_was_before(clinic: Clinic, desk: Context, cut_off: Context) -> None:
     search = Search("blood", (clinic.day(2), clinic.day(2)))
     start = slots.find(desk, search)[0].start
@@ -323,9 +343,7 @@ def test_a_booking_that_is_made_is_not_called_a_mistake_because_of_a_setting(cli
             slots.find(context, Search("mri", (clinic.day(1), clinic.day(1))))
 
 
-def test_a_desk_whose_clock_is_wrong_finds_what_the_others_find(
-    clinic: Clinic, desk: Context, cut_off: Context
-) -> None:
+def test_a_desk_with_a_wrong_clock_finds_what_the_others_find(clinic: Clinic, desk: Context, cut_off: Context) -> None:
     search = Search("mri", (clinic.day(1), clinic.day(3)))
     right = slots.find(desk, search)
     clock.set_source(lambda: datetime(2039, 1, 1, tzinfo=UTC))
