@@ -11,13 +11,14 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..model.availability import Catalog, Change, Day, Reading, catalog_of, catalog_text, slots_of, slots_text
+from ..model.slots import Search
 from . import slot_scripts
 from .breaker import Breaker
+from .slot_entries import Decoded, Entry, KnownCatalog, Lease, Plan, aged
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -29,50 +30,9 @@ HARD_MS = 24 * 3600 * 1000
 LEASE_MS = 3000
 CLOCK_SECONDS = 60
 LOOKS_AT_ONCE = 1000
+MOST_PLANS = 200
 MOST_REMEMBERED = 2000
 _SECRETS = re.compile(r"//[^/@]*@|\b(?:user|password)=\S+")
-
-
-class Entry(NamedTuple):
-    """A day as it is kept. `age` in milliseconds since it was read; `outdated`: something has changed since."""
-
-    reading: Reading
-    age: int
-    outdated: bool
-
-    @property
-    def now(self) -> datetime:
-        """What the database's clock says by now."""
-        return self.reading.as_of + timedelta(milliseconds=self.age)
-
-
-class _Decoded(NamedTuple):
-    """A value that was read once, so that the same one is not taken apart again."""
-
-    value: bytes
-    at: int
-    outdated: bool
-    reading: Reading
-
-
-class KnownCatalog(NamedTuple):
-    """The catalog as it is kept, likewise."""
-
-    catalog: Catalog
-    age: int
-    outdated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to write what is read from now on, for the keys that nobody else is reading.
-
-    `refused`: nobody can write, so there may be nobody else.
-    """
-
-    token: str
-    keys: frozenset[str]
-    refused: bool = False
 
 
 def database_id(dsn: str, name: str = "") -> str:
@@ -91,8 +51,9 @@ class SlotCache:
         self._breaker = breaker
         self._client: Redis | None = None
         self._hashes: dict[str, str] = {}
-        self._decoded: dict[str, _Decoded] = {}
+        self._decoded: dict[str, Decoded] = {}
         self._known: tuple[KnownCatalog, float] | None = None
+        self._plans: dict[Any, Plan] = {}
         self._clock, self._clock_until = 0, 0.0
         self._looks = [0, 0]
         self._slots, self._tests = f"bookcli:slots:{database}", f"bookcli:tests:{database}"
@@ -120,6 +81,37 @@ class SlotCache:
         """Where days of a site that have changed are told."""
         return f"{self._changes}:{site}"
 
+    def plan(self, catalog: Catalog, search: Search) -> Plan:
+        """Where the answer to a search lies."""
+        question = (search.test, *search.sites, search.days)
+        plan = self._plans.get(question)
+        if plan is None or plan.catalog is not catalog:
+            if len(self._plans) >= MOST_PLANS:
+                self._plans.clear()
+            days = catalog.wanted(search.test, search.sites, search.days)
+            plan = self._plans[question] = Plan(catalog, days, [self.key(day) for day in days])
+        return plan
+
+    def asked(self, plan: Plan) -> int | None:
+        """Looks up what is kept of the days of a plan, in one round trip; the moment, None when Redis is away."""
+        values = self._values(plan.keys)
+        if values is None:
+            return None
+        if values != plan.values:
+            known = [self._decode(*one) for one in zip(plan.keys, plan.days, values, strict=True)]
+            ages = [one.at if one is not None and not one.outdated else -1 for one in known]
+            plan.values, plan.known, plan.oldest = values, known, None if min(ages) < 0 else min(ages)
+            plan.__dict__.pop("whole", None)
+        return self._moment()
+
+    def is_hit(self, plan: Plan, moment: int) -> bool:
+        """Whether every day of a plan is fresh."""
+        return plan.oldest is not None and moment - plan.oldest < self._soft * 1000
+
+    def entries(self, plan: Plan, moment: int) -> dict[Day, Entry | None]:
+        """Every day of a plan with what is kept of it."""
+        return {day: aged(one, moment) for day, one in zip(plan.days, plan.known, strict=True)}
+
     def days(self, days: Sequence[Day]) -> list[Entry | None] | None:
         """What is kept of days, in one round trip; None for what is not known, and for all of it when Redis is away."""
         keys = [self.key(day) for day in days]
@@ -127,7 +119,7 @@ class SlotCache:
         if values is None:
             return None
         moment = self._moment()
-        return [self._entry(key, day, value, moment) for key, day, value in zip(keys, days, values, strict=True)]
+        return [aged(self._decode(*one), moment) for one in zip(keys, days, values, strict=True)]
 
     def _values(self, keys: Sequence[str]) -> list[bytes | None] | None:
         """What is under keys; in the same round trip, now and then, what time it is at Redis."""
@@ -156,7 +148,7 @@ class SlotCache:
         counts, self._looks = self._looks, [0, 0]
         self._run(slot_scripts.COUNT, [self._found], counts)
 
-    def _entry(self, key: str, day: Day, value: bytes | None, moment: int) -> Entry | None:
+    def _decode(self, key: str, day: Day, value: bytes | None) -> Decoded | None:
         known = self._decoded.get(key)
         if known is None or known.value != value:
             if value is None or (known := self._understood(day, value, known)) is None:
@@ -164,9 +156,9 @@ class SlotCache:
             if len(self._decoded) >= MOST_REMEMBERED:
                 self._decoded.clear()
             self._decoded[key] = known
-        return Entry(known.reading, max(moment - known.at, 0), known.outdated)
+        return known
 
-    def _understood(self, day: Day, value: bytes, known: _Decoded | None) -> _Decoded | None:
+    def _understood(self, day: Day, value: bytes, known: Decoded | None) -> Decoded | None:
         """What a value says; the slots of the one before, if they are the same. None for what nobody understands."""
         try:
             first, middle, body = value.split(b"\n", 2)
@@ -176,7 +168,7 @@ class SlotCache:
             else:
                 as_of, alone, zone = middle.decode().split(" ", 2)
                 reading = Reading(datetime.fromisoformat(as_of), zone, alone == "1", slots_of(body, day, zone))
-            return _Decoded(value, int(at), mark == b"1", reading)
+            return Decoded(value, int(at), mark == b"1", reading)
         except Exception:  # noqa: BLE001 - what nobody understands is unknown
             return None
 

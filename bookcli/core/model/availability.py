@@ -51,6 +51,14 @@ class Reading:
         return free[bisect_right(starts, after) : bisect_right(starts, until)]
 
 
+def together(readings: Sequence[Reading]) -> Reading:
+    """Days as one, by start; sites in the order of `readings`, resources in the order of the database."""
+    if len(readings) == 1:
+        return readings[0]
+    slots = sorted((slot for reading in readings for slot in reading.slots), key=attrgetter("start"))
+    return Reading(min(reading.as_of for reading in readings), "", False, tuple(slots))
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What a committed change did to slots of a resource; `touched` has (version, capacity, remaining) where known."""
@@ -113,22 +121,19 @@ class Offer:
     rules: Rules | None
     most: int
 
-    def chosen(self, readings: Sequence[Reading], now: datetime) -> list[Slot]:
+    def chosen(self, reading: Reading, now: datetime) -> list[Slot]:
         """What `app.find_slots` of schema.sql answers from the same slots at the same moment, by start.
 
-        Sites in the order of `readings`, resources in the order of the database. A hold that has expired since the
-        reading still counts as taken, until the database is read again: one place too few for some seconds.
+        A hold that has expired since the reading still counts as taken, until the database is read again: one place
+        too few for some seconds.
         """
         if self.rules is None:
-            found = [slot for reading in readings for slot in reading.slots]
+            found = list(reading.slots)
         else:
-            first, last = now + self.rules.lead, now + self.rules.window
-            found = [slot for reading in readings for slot in reading.free(first, last)]
+            found = reading.free(now + self.rules.lead, now + self.rules.window)
         if self.hours is not None:
             begin, end = self.hours
             found = [slot for slot in found if begin <= clock.to_local(slot.start, slot.zone).time() < end]
-        if len(readings) > 1:
-            found.sort(key=attrgetter("start"))
         return found[: self.most]
 
 

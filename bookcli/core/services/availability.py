@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 from .. import clock
 from ..errors import Unavailable
-from ..model.availability import Catalog, Day, Found, Offer, Reading
+from ..model.availability import Catalog, Day, Found, Offer, Reading, together
 from ..model.slots import Search, Slot
 
 if TYPE_CHECKING:
-    from ..adapters.slot_cache import Entry, SlotCache
+    from ..adapters.slot_cache import SlotCache
+    from ..adapters.slot_entries import Entry
     from ..context import Context
 
 MOST_DAYS = 500
@@ -34,21 +35,26 @@ def look(context: Context, search: Search) -> Found:
         known = _catalog(context, cache) if cache is not None and not cache.away else None
         if cache is None or known is None or not known.knows(search.test, search.sites):
             return _asked(context, search)
-        days = known.wanted(search.test, search.sites, search.days)
-        if not days:
+        plan = cache.plan(known, search)
+        if not plan.days:
             return Found([], known.as_of)
-        entries = cache.days(days) if len(days) <= MOST_DAYS else None
-        if entries is None:
+        moment = cache.asked(plan) if len(plan.days) <= MOST_DAYS else None
+        if moment is None:
             return _asked(context, search)
-        hit = all(map(cache.is_fresh, entries))
+        hit = cache.is_hit(plan, moment)
         cache.count(hit=hit)
-        look = _Look(context, cache, known, search)
-        kept = dict(zip(days, entries, strict=True))
-        return look.found(kept, {}) if hit else look.refreshed(kept)
+        if not hit:
+            return _Look(context, cache, known, search).refreshed(cache.entries(plan, moment))
+        slots = _offer(known, search).chosen(plan.whole, plan.now(moment))
+        return Found(slots, plan.whole.as_of, (moment - (plan.oldest or moment)) / 1000)
     except Unavailable as problem:
         if problem.code != "database-away":
             raise
         raise unknown(problem) from None
+
+
+def _offer(catalog: Catalog, search: Search) -> Offer:
+    return Offer(search.hours, None if search.everything else catalog.tests[search.test], search.most)
 
 
 def ask(context: Context, search: Search) -> list[Slot]:
@@ -161,7 +167,7 @@ class _Look:
         readings = [known[day] for day in entries]
         # Whatever was read when, its moment and its age tell what the database's clock says by now.
         now = next((entry.now for entry in kept.values()), readings[0].as_of)
-        rules = None if self.search.everything else self.catalog.tests[self.search.test]
-        slots = Offer(self.search.hours, rules, self.search.most).chosen(readings, now)
+        whole = together(readings)
+        slots = _offer(self.catalog, self.search).chosen(whole, now)
         age = max([entry.age for entry in kept.values()], default=0) / 1000
-        return Found(slots, min([reading.as_of for reading in readings]), age, stale, away, unknown)
+        return Found(slots, whole.as_of, age, stale, away, unknown)
