@@ -174,8 +174,8 @@ class SlotCache:
 
     def catalog(self) -> KnownCatalog | None:
         """The catalog; None when it is not known. It is remembered here, and so asked for once in its lifetime."""
-        if self._known is not None and self.is_fresh(known := self._remembered(*self._known)):
-            return known
+        if self._known is not None and time.monotonic() < self._known[1]:
+            return self._known[0]
         values = self._values([self._catalog])
         try:
             first, middle, body = (values[0] or b"").split(b"\n", 2)  # type: ignore[index]
@@ -184,11 +184,9 @@ class SlotCache:
             known = KnownCatalog(catalog_of(body, as_of), max(self._moment() - int(at), 0), mark == b"1")
         except Exception:  # noqa: BLE001 - what is not there, or nobody understands, is unknown
             return None
-        self._known = (known, time.monotonic())
+        fresh_for = self._soft - known.age / 1000 if not known.outdated else 0.0
+        self._known = (known, time.monotonic() + fresh_for)
         return known
-
-    def _remembered(self, known: KnownCatalog, since: float) -> KnownCatalog:
-        return known._replace(age=known.age + int((time.monotonic() - since) * 1000))
 
     def forget_catalog(self) -> None:
         """Makes the catalog unknown, and with it the days of every test and site."""
