@@ -2221,12 +2221,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION look_at IS 'look_up for somebody''s eyes: the look is written down.';
 
-CREATE FUNCTION place_of(reference text, token text DEFAULT NULL) RETURNS TABLE (test text, site text)
+CREATE FUNCTION place_of(reference text, token text DEFAULT NULL)
+RETURNS TABLE (test text, site text, zone text, resource text, slots integer[], starts_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM enter(token, 'book');
-  RETURN QUERY SELECT f.test, f.site FROM look_up(reference) f;
+  RETURN QUERY SELECT f.test, f.site, f.zone, f.resource, f.slots, f.starts_at FROM look_up(reference) f;
 END $$;
 COMMENT ON FUNCTION place_of IS 'Which test an appointment is and where: what moving it takes, and nothing about the patient.';
 

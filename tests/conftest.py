@@ -19,6 +19,8 @@ from bookcli.core.db import engine, gateway
 from bookcli.core.model.staff import SignedIn
 from tests import clinic as clinics
 from tests.servers import NEWEST, OLDEST, Server, Servers, engine_connection, load_schema, login_as
+from tests.valkeys import Valkey
+from tests.valkeys import valkey as running_valkey
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -35,6 +37,21 @@ def servers() -> Iterator[Servers]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def own_valkey() -> Iterator[Valkey]:
+    """The Valkey of this run, started on first use."""
+    with running_valkey() as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(own_valkey: Valkey, own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Valkey:
+    """An empty Valkey; commands that the test starts find it through the environment."""
+    own_valkey.client.flushall()
+    monkeypatch.setenv("BOOKCLI_REDIS_URL", own_valkey.url)
+    return own_valkey
 
 
 @pytest.fixture(autouse=True)

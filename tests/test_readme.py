@@ -11,6 +11,7 @@ import pytest
 from bookcli.cli.main import COMMANDS
 from bookcli.core.context import Context
 from bookcli.core.services import demo
+from tests.valkeys import Valkey
 
 README = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
 BOOKCLI = Path(sys.executable).with_name("bookcli")
@@ -33,7 +34,7 @@ def test_the_readme_names_every_command() -> None:
 
 
 def test_the_commands_of_the_readme_run(
-    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str
+    context: Context, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: str, valkey: Valkey
 ) -> None:
     demo.build(context)
     monkeypatch.setenv("BOOKCLI_DATABASE_URL", database)

@@ -42,6 +42,7 @@ class Desk:
         """Made on first use, closed when the command ends; nothing is opened before a service needs it."""
         if self._context is None:
             self._context = Context(announce=self.talk.note)
+            self._context.answer_first()
         return self._context
 
     def __enter__(self) -> Desk:

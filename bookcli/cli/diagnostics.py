@@ -64,6 +64,10 @@ class Talk:
         if sentence and not self.quiet:
             say(sentence)
 
+    def warn(self, *lines: str) -> None:
+        """Says what must not be overlooked, quiet or not."""
+        say(*lines)
+
     def detail(self, sentence: str) -> None:
         """Says something only the curious want, with -v."""
         if self.verbose:

@@ -36,7 +36,7 @@ _FORMATS = """Formats: -o table|json|ndjson|csv|tsv|ids, --json for -o json
   ids      only what names a record: references, slot numbers, codes
 
   slots                           as_of, stale, slots: [slot, site, test, resource, start, end, zone, capacity,
-                                  remaining, status]
+                                  remaining, status], and unknown: [site, test, day] when the database is away
   book, hold, visit, reschedule   outcome (booked, held, refused, pending, unknown), reason, request_key,
                                   appointments: [reference, slot, patient, test, site, resource, start, end, zone,
                                   status, ...], alternatives: [as slots]

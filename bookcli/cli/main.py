@@ -58,6 +58,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "down": ("servers", "Stop the local servers."),
         "status": ("servers", "Show what runs."),
         "doctor": ("servers", "Look for what is wrong and say what to do."),
+        "cache": ("cache", "Fill, show and empty the cache of free slots."),
         "db": ("database", "Prepare, check and upgrade the database."),
         "verify": ("database", "Check that no promise is broken."),
         "audit": ("audit", "Who did and saw what, and the proof that nothing was altered."),

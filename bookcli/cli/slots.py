@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from . import params, views
 from .command import Desk
+
+if TYPE_CHECKING:
+    from ..core.model.availability import Found
 
 
 def register(app: typer.Typer) -> None:
@@ -34,19 +37,22 @@ def slots(
       bookcli slots --test mri --site north --on tomorrow --part am
       bookcli slots --test blood --from mon --to fri --first 3 -o ids
     """
-    from ..core import clock  # noqa: PLC0415 - the driver is loaded when the words are understood
-    from ..core.services import places, slots  # noqa: PLC0415 - likewise
+    from ..core.services import places, slots  # noqa: PLC0415 - loaded when the words are understood
 
     wish = places.Wish(test=test, sites=site or (), on=on, first_day=from_, last_day=to, part=part)
     search = places.search(desk.context, wish, most=first, everything=everything)
-    found = slots.find(desk.context, search)
-    extra = {"as_of": clock.now().isoformat(timespec="seconds"), "stale": False}
-    desk.output.show(views.SLOTS, [views.slot(item) for item in found], extra=extra)
-    _comment(desk, len(found), first, search.days)
+    found = slots.look(desk.context, search)
+    if found.away:
+        desk.talk.warn(*views.outage(found))
+    desk.output.show(views.SLOTS, [views.slot(item) for item in found.slots], extra=views.found(found))
+    _comment(desk, found, first, search.days)
 
 
-def _comment(desk: Desk, found: int, most: int, days: tuple[object, object]) -> None:
-    if not found:
+def _comment(desk: Desk, answer: Found, most: int, days: tuple[object, object]) -> None:
+    found = len(answer.slots)
+    if not found and answer.unknown:
+        desk.talk.note(f"Of what is known, nothing is free from {days[0]} to {days[1]}.")
+    elif not found:
         desk.talk.note(f"No free slots from {days[0]} to {days[1]}. Try --from, --to or another --site.")
     elif found == most and desk.output.for_people:
         desk.talk.note(f"These are the first {most}; --first shows more.")

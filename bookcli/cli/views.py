@@ -15,6 +15,7 @@ from ..core.model.slots import Slot
 from .output import View
 
 if TYPE_CHECKING:
+    from ..core.model.availability import Found
     from .output import Record
 
 _SLOT_FIELDS = ("slot", "site", "test", "resource", "start", "end", "zone", "capacity", "remaining", "status")
@@ -43,6 +44,26 @@ def slot(found: Slot) -> dict[str, Any]:
         "remaining": found.remaining,
         "status": found.status,
     }
+
+
+def found(answer: Found) -> dict[str, Any]:
+    """What stands beside the slots of an answer: its moment, and what is old or not known in it."""
+    beside: dict[str, Any] = {"as_of": answer.as_of.isoformat(timespec="seconds"), "stale": answer.stale}
+    if answer.unknown:
+        beside["unknown"] = [{"site": one.site, "test": one.test, "day": one.day.isoformat()} for one in answer.unknown]
+    return beside
+
+
+def outage(answer: Found) -> list[str]:
+    """The banner over an answer that the database did not give."""
+    age = int(answer.age)
+    words = f"{age} seconds" if age < 120 else f"{age // 60} minutes" if age < 7200 else f"{age // 3600} hours"
+    lines = [f"THE DATABASE DOES NOT ANSWER. This is what was free {words} ago; it may be taken by now."]
+    if answer.unknown:
+        places = sorted({f"{one.site} {one.day}" for one in answer.unknown})
+        more = f" and {len(places) - 5} more days" if len(places) > 5 else ""
+        lines.append(f"Unknown, neither free nor full: {', '.join(places[:5])}{more}.")
+    return lines
 
 
 def appointment(facts: Verdict | Mapping[str, Any]) -> dict[str, Any]:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .model.appointments import Outcome, Verdict
     from .model.periods import parse_day, parse_period, parse_time
     from .model.requests import BookingRequest, Place, new_key
-    from .model.slots import Slot
+    from .model.slots import Search, Slot
     from .services.appointments import book, book_many, cancel, confirm, hold, reschedule, set_status, show, visit
-    from .services.slots import Search, find
+    from .services.slots import find
 
 _HOMES = {
     "config": ("Settings",),
@@ -44,7 +44,7 @@ _HOMES = {
     "model.appointments": ("Outcome", "Verdict"),
     "model.periods": ("parse_day", "parse_period", "parse_time"),
     "model.requests": ("BookingRequest", "Place", "new_key"),
-    "model.slots": ("Slot",),
+    "model.slots": ("Search", "Slot"),
     "services.appointments": (
         "book",
         "book_many",
@@ -56,7 +56,7 @@ _HOMES = {
         "show",
         "visit",
     ),
-    "services.slots": ("Search", "find"),
+    "services.slots": ("find",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from .errors import InvalidInput
 
+_CACHE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}|")
+
 SECRET_SETTINGS = frozenset({"database_url", "redis_url"})
 MRN_CHECKS = ("none", "luhn", "mod11-10", "mod97-10", "mod37-36")
 LONGEST_PATTERN = 200
@@ -48,6 +50,10 @@ class Settings:
     phone_region: str = _setting(
         "country (ISO 3166, such as DE) of phone numbers without a country code; empty keeps them as typed"
     )
+    cache_soft_seconds: str = _setting("seconds for which cached availability is shown unasked", "5")
+    cache_name: str = _setting(
+        "a name for the database in the cache, for desks that reach one database by different addresses"
+    )
 
     @property
     def deadline_seconds(self) -> float:
@@ -58,6 +64,19 @@ class Settings:
             seconds = -1.0
         if not 1 <= seconds <= 60:
             raise _not_allowed("deadline", "must be a number of seconds between 1 and 60")
+        return seconds
+
+    @property
+    def cache_seconds(self) -> float:
+        """The soft lifetime of the cache as a number of seconds, between 0 and an hour."""
+        try:
+            seconds = float(self.cache_soft_seconds)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= 3600:
+            raise _not_allowed("cache_soft_seconds", "must be a number of seconds between 0 and 3600")
+        if not _CACHE_NAME.fullmatch(self.cache_name):
+            raise _not_allowed("cache_name", "takes lower-case letters, digits, dots and hyphens")
         return seconds
 
     @cached_property
@@ -100,7 +119,7 @@ class Settings:
 
     def check(self) -> None:
         """Looks at every setting that has a form. Raises InvalidInput."""
-        _ = self.deadline_seconds, self.mrn_must_be_typed, self.phone_country
+        _ = self.deadline_seconds, self.mrn_must_be_typed, self.phone_country, self.cache_seconds
 
 
 def _not_allowed(name: str, what: str) -> InvalidInput:
@@ -134,6 +153,11 @@ class Paths:
     @property
     def log_file(self) -> Path:
         return self.state / "bookcli.log"
+
+    @property
+    def cache_away_file(self) -> Path:
+        """Its time of change is when Redis last failed."""
+        return self.state / "cache-away"
 
 
 def paths(environ: Mapping[str, str] = os.environ) -> Paths:

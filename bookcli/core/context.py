@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import config
 from .adapters import local_sockets, session_file
-from .errors import InvalidInput, Unavailable
+from .errors import BookcliError, InvalidInput, Unavailable
 from .model.staff import SignedIn, checked_name
 
 if TYPE_CHECKING:
+    from .adapters.slot_cache import SlotCache
     from .db.engine import Connection
+
+
+_AWAY_SECONDS = 2.0
 
 
 def _silent(_: str) -> None:
@@ -45,6 +50,9 @@ class Context:
         self._connection: Connection | None = None
         self._session: SignedIn | None = None
         self._looked = False
+        self._cache: SlotCache | None = None
+        self._away_until = 0.0
+        self._later: list[Callable[[], None]] | None = None
 
     @property
     def embedded(self) -> bool:
@@ -83,11 +91,57 @@ class Context:
     def _session_file(self) -> Path:
         return session_file.path(self.paths, self.settings)
 
-    def connection(self) -> Connection:
-        """The open connection, opened on first use and again after it broke. Raises Unavailable."""
+    def connection(self, patience: float | None = None) -> Connection:
+        """The open connection, opened on first use and again after it broke. Raises Unavailable.
+
+        `patience`: how many seconds to wait for it, for whoever can do without, and who then does not wait twice.
+        """
         if self._connection is None or self._connection.closed:
-            self._connection = self._open()
+            self._connection = self._open() if patience is None else self._open_within(patience)
         return self._connection
+
+    def _open_within(self, patience: float) -> Connection:
+        from .db import watchdog  # noqa: PLC0415 - only where the cache can answer too
+
+        if time.monotonic() < self._away_until:
+            raise Unavailable("The database did not answer a moment ago.", code="database-away")
+        try:
+            return watchdog.opened_within(patience, self._open)
+        except Unavailable:
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            raise
+
+    def slot_cache(self) -> SlotCache | None:
+        """The availability cache, if there is a Redis or the embedded Valkey runs; starts and imports nothing."""
+        if self._cache is None:
+            address = self.settings.redis_url or self._embedded_valkey()
+            if address:
+                from .adapters import breaker, slot_cache  # noqa: PLC0415 - only where there is a Redis
+
+                self._cache = slot_cache.SlotCache(
+                    address,
+                    slot_cache.database_id(self.dsn, self.settings.cache_name),
+                    self.settings.cache_seconds,
+                    breaker.Breaker(self.paths.cache_away_file),
+                )
+        return self._cache
+
+    def _embedded_valkey(self) -> str:
+        try:
+            return local_sockets.valkey_url(self.paths) if local_sockets.valkey_socket(self.paths).exists() else ""
+        except (BookcliError, OSError):
+            return ""
+
+    def answer_first(self) -> None:
+        """From now on, what follows a change waits until the answer has been given, which is when this is closed."""
+        self._later = self._later or []
+
+    def afterwards(self, work: Callable[[], None]) -> None:
+        """Does what follows a committed change and may fail: at once, or after the answer (see `answer_first`)."""
+        if self._later is None:
+            work()
+        else:
+            self._later.append(work)
 
     def fresh_connection(self) -> Connection:
         """A connection of the caller's own, to be closed by it."""
@@ -145,7 +199,13 @@ class Context:
         return other
 
     def close(self) -> None:
-        """Closes what is open; harmless when nothing is."""
+        """Does what waited for the answer and closes what is open; harmless when nothing is."""
+        later, self._later = self._later, None
+        for work in later or ():
+            work()
+        if self._cache is not None:
+            self._cache.close()
+            self._cache = None
         if self._connection is not None:
             self._connection.close()
             self._connection = None

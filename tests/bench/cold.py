@@ -33,7 +33,7 @@ def measure(place: Ground) -> Iterator[str]:
     for run in range(RUNS):
         book = [bookcli, "book", "--patient", f"B{run + 1}", "--test", "bench", "--slot", str(run + 1), "--json"]
         for name, command in (("script", [sys.executable, "-c", _SCRIPT]), ("slots", slots), ("book", book)):
-            figures[name].append(_cpu_seconds(command, environment))
+            figures[name].append(cpu_seconds(command, environment))
     script = ground.median(figures["script"])
     for name in ("slots", "book"):
         command_time = ground.median(figures[name])
@@ -43,7 +43,8 @@ def measure(place: Ground) -> Iterator[str]:
         )
 
 
-def _cpu_seconds(command: Sequence[str], environment: dict[str, str]) -> float:
+def cpu_seconds(command: Sequence[str], environment: dict[str, str]) -> float:
+    """What a whole process takes of both processors together."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

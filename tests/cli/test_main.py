@@ -112,7 +112,7 @@ def test_ctrl_c_ends_a_question_with_130(clinic: Clinic, monkeypatch: pytest.Mon
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bookcli.core.services.slots.find", interrupted)
+    monkeypatch.setattr("bookcli.core.services.slots.look", interrupted)
     answer = bookcli("slots", "--test", "mri")
     assert (answer.code, answer.err) == (130, "Interrupted.\n")
 

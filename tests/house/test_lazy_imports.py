@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.clinic import Clinic
+from tests.valkeys import Valkey
 
 TREE = Path(__file__).parents[2]
 HEAVY = {
@@ -87,6 +88,66 @@ def test_slots_and_book_import_typer_the_driver_and_themselves(clinic: Clinic) -
             )
         }  # fmt: skip
         assert "bookcli.core.adapters.embedded" not in own
+
+
+def test_slots_answered_by_the_cache_import_redis_and_no_driver(
+    clinic: Clinic, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOKCLI_CACHE_SOFT_SECONDS", "3600")
+    words = ("slots", "--test", "mri", "--site", "north", "--on", "tomorrow", "--json")
+    filling = imported(*words)
+    assert {"psycopg", "redis"} <= filling
+    own = imported(*words)
+    assert "redis" in own
+    assert not {"psycopg", "psycopg_binary", "sqlalchemy", "rich", "rq", "textual", "pydantic"} & top(own)
+    assert not {name for name in own if name.startswith("bookcli.core.db.")}
+    foreign = top(own - baseline("typer", "redis", "zoneinfo")) - {"bookcli", "typer"} - sys.stdlib_module_names
+    assert foreign <= {"tzdata"}
+
+
+def test_slots_do_not_import_redis_again_after_it_failed(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BOOKCLI_REDIS_URL", f"unix://{clinic.context.paths.data}/nobody")
+    words = ("slots", "--test", "mri", "--site", "north", "--on", "tomorrow", "--json")
+    assert "redis" in imported(*words)
+    assert "redis" not in imported(*words)
+
+
+BEFORE = """
+import sys
+from bookcli.cli import output
+write, sys.stdout = output.write, {stdout}
+def writing(text):
+    print("redis" in sys.modules, file=sys.stderr)
+    write(text)
+output.write = writing
+from bookcli.cli.main import main
+code = main({words!r})
+print(code, "redis" in sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(("stdout", "code"), [("sys.stdout", 0), ("open('/dev/full', 'w')", 75)])
+def test_book_prints_its_answer_before_it_touches_redis_and_touches_it_even_if_that_fails(
+    clinic: Clinic, valkey: Valkey, stdout: str, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BOOKCLI_CACHE_SOFT_SECONDS", "3600")
+    look = ("slots", "--test", "mri", "--site", "north", "--on", "tomorrow", "--first", "1", "-o", "ids")
+    imported(*look)
+    slot = clinic.slot("mri")
+    words = ["book", "--patient", "P1", "--test", "mri", "--slot", str(slot), "--json"]
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE.format(words=words, stdout=stdout)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(TREE)},
+    )
+    said = done.stderr.splitlines()
+    assert (said[0], said[-1]) == ("False", f"{code} True"), done.stderr
+    assert clinic.row("SELECT booked FROM slot WHERE slot_id = %s", (slot,)) == (1,)
+    (key,) = valkey.client.scan_iter("bookcli:slots:*:mri:*")
+    (value,) = [line for line in valkey.client.get(key).decode().split("],[") if f"[{slot},".lstrip("[") in line][:1]
+    assert '"busy"' in value
 
 
 def test_completion_of_codes_imports_no_command_but_the_one_being_typed(clinic: Clinic) -> None:

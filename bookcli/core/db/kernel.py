@@ -164,10 +164,10 @@ def look_at(connection: Connection, reference: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
-def place_of(connection: Connection, reference: str) -> tuple[str, str] | None:
-    """(test, site) of an appointment, nothing about its patient; None when there is none."""
+def place_of(connection: Connection, reference: str) -> dict[str, Any] | None:
+    """{test, site, zone, resource, slots, starts_at} of an appointment, nothing of its patient; None: there is none."""
     found = answers(connection, "place_of", reference)
-    return (found[0]["test"], found[0]["site"]) if found else None
+    return found[0] if found else None
 
 
 def verify(connection: Connection) -> list[tuple[str, int]]:

@@ -11,7 +11,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import BookcliError, Unavailable
+
+if TYPE_CHECKING:
+    from .engine import Connection
 
 _TICK = 0.25
 _condition = threading.Condition()
@@ -71,3 +77,36 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
+
+
+def opened_within(seconds: float, open_: Callable[[], Connection]) -> Connection:
+    """The connection, or Unavailable when it is not open after so many seconds: libpq itself waits two at least.
+
+    One that is opened too late is closed by the thread that opened it; a process that ends does not wait for it.
+    """
+    lock = threading.Lock()
+    results: list[Connection | BookcliError] = []
+    given_up: list[bool] = []
+
+    def work() -> None:
+        try:
+            result: Connection | BookcliError = open_()
+        except BookcliError as problem:
+            result = problem
+        with lock:
+            results.append(result)
+            late = bool(given_up)
+        if late and not isinstance(result, BookcliError):
+            result.close()
+
+    thread = threading.Thread(target=work, name="bookcli-connect", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    with lock:
+        given_up.append(True)
+        result = results[0] if results else None
+    if result is None:
+        raise Unavailable("The database does not answer.", hint="See: bookcli status", code="database-away")
+    if isinstance(result, BookcliError):
+        raise result
+    return result

@@ -20,7 +20,7 @@ from ..model.appointments import CANCELLATION_REASONS, UNKNOWN_THINGS, WON, Outc
 from ..model.references import appointment_id_of
 from ..model.requests import BookingRequest, derived_key
 from ..model.slots import Slot
-from . import slots, suggestions
+from . import availability_changes, slots, suggestions
 from .attempts import until_known
 
 HOLD_SECONDS = 300
@@ -69,12 +69,14 @@ def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verd
 
 def reschedule(context: Context, reference: str, request: BookingRequest) -> Outcome:
     """Moves an appointment to another place under the same reference; it keeps the old one if refused."""
-    found = kernel.place_of(context.connection(), _checked(reference))
-    if found is None:
+    old = kernel.place_of(context.connection(), _checked(reference))
+    if old is None:
         raise _no_such_appointment()
-    test, site = found
-    moved = replace(request, moves=reference, test=test)
-    return _outcome(context, [moved], _decide(context, [moved]), site=site)
+    moved = replace(request, moves=reference, test=old["test"])
+    verdicts = _decide(context, [moved])
+    if verdicts[0].won:
+        availability_changes.booked(context, [], moved=old)
+    return _outcome(context, [moved], verdicts, site=old["site"])
 
 
 def confirm(context: Context, reference: str) -> Verdict:
@@ -117,6 +119,8 @@ def _checked(reference: str) -> str:
 
 def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
     verdict = until_known(ask)
+    if verdict.status in {"cancelled", "noshow"}:
+        availability_changes.booked(context, [verdict])
     if verdict.verdict in UNKNOWN_THINGS:
         raise NotFound(sentence(verdict.verdict), code=verdict.verdict)
     if verdict.verdict in {"hold-expired", "wrong-status", "not-yet"}:
@@ -140,6 +144,7 @@ def _decide(
             decided[position] = answer
         open_positions = [position for position in open_positions if decided[position].verdict == "again"]
         if not open_positions:
+            availability_changes.booked(context, [one for one in decided.values() if one.won])
             return [decided[position] for position in range(len(documents))]
     raise Unavailable(sentence("busy"), hint="Nothing was booked. Try again.", code="busy")
 

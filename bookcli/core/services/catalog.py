@@ -13,7 +13,7 @@ from ..errors import InvalidInput
 from ..formats import contacts
 from ..model.catalog import TEST_NUMBERS, Resource, Site, Test, checked_flag, checked_number, code_of
 from ..model.text import clean_name, clean_note, fold
-from . import suggestions
+from . import availability_changes, suggestions
 from .attempts import once
 
 
@@ -112,7 +112,10 @@ def save_resource(context: Context, fields: Mapping[str, str]) -> str:
 
 
 def _saved(context: Context, kind: str, clean: dict[str, Any]) -> str:
-    return once(lambda: kernel.save(context.connection(), kind, [clean])[0]).verdict
+    verdict = once(lambda: kernel.save(context.connection(), kind, [clean])[0]).verdict
+    if verdict != "unchanged":
+        availability_changes.catalog_changed(context)
+    return verdict
 
 
 _Check = Callable[[str], Any]

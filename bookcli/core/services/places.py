@@ -11,11 +11,10 @@ from datetime import date, datetime, timedelta
 
 from .. import clock
 from ..context import Context
-from ..db import kernel
-from ..errors import InvalidInput
+from ..errors import InvalidInput, Unavailable
 from ..model import periods
 from ..model.requests import Place
-from . import suggestions
+from . import availability, suggestions
 from .slots import Search
 
 
@@ -32,10 +31,17 @@ class Wish:
 
 
 def search(context: Context, wish: Wish, *, most: int = 200, everything: bool = False) -> Search:
-    """The search that the words mean. Without days the next seven. Raises InvalidInput, NotFound for a site."""
+    """The search that the words mean. Without days the next seven. Raises InvalidInput, NotFound for a site.
+
+    Everything in it may come from the cache: it only asks what could be had.
+    """
     hours = periods.parse_part_of_day(wish.part) if wish.part else None
     sites = list(wish.sites)
-    period = days(context, sites, wish.on, wish.first_day, wish.last_day)
+    try:
+        zone = (availability.zone(context, sites) or zone_of(context, sites)) if sites else ""
+    except Unavailable as problem:
+        raise availability.unknown(problem) from None
+    period = _days(_today(zone), wish.on, wish.first_day, wish.last_day)
     return Search(wish.test, period, sites, hours, most, everything)
 
 
@@ -44,7 +50,14 @@ def days(context: Context, sites: Sequence[str], on: str = "", first: str = "", 
 
     Today is that of the first site, or of this desk. Raises InvalidInput, NotFound for an unknown site.
     """
-    today = clock.today(zone_of(context, sites)) if sites else clock.now().astimezone().date()
+    return _days(_today(zone_of(context, sites) if sites else ""), on, first, last)
+
+
+def _today(zone: str) -> date:
+    return clock.today(zone) if zone else clock.now().astimezone().date()
+
+
+def _days(today: date, on: str, first: str, last: str) -> tuple[date, date]:
     if on:
         if first or last:
             raise InvalidInput(
@@ -121,8 +134,18 @@ def _moment(at: str, on: str, today: date) -> periods.Moment:
 
 
 def zone_of(context: Context, sites: Sequence[str]) -> str:
-    """The zone of the first of the sites. Raises NotFound, with the nearest names, unless all of them exist."""
-    zones = kernel.zones(context.connection(), sites)
+    """The zone of the first of the sites. Raises NotFound, with the nearest names, unless all of them exist.
+
+    Asked of the database, which whoever books needs anyway; of the cache when it is away.
+    """
+    from ..db import kernel  # noqa: PLC0415 - a search that the cache answers imports no driver
+
+    try:
+        zones = kernel.zones(context.connection(), sites)
+    except Unavailable:
+        if (known := availability.zone(context, sites)) is None:
+            raise
+        return known
     if len(zones) < len(set(sites)):
         suggestions.check_codes(context, sites=sites)
     return zones[sites[0]]

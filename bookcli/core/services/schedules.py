@@ -36,7 +36,7 @@ from ..model.schedules import (
     shown_time,
 )
 from ..model.text import clean_note
-from . import catalog, suggestions
+from . import availability_changes, catalog, suggestions
 from .attempts import after_saving, once
 
 BATCH = 2000
@@ -115,9 +115,13 @@ def publish(
     hours = queries.publishable(context.connection(), first, last, site_code=site, resource_code=resource)
     slots = _slots(hours, first, last)
     published = present = 0
-    while batch := list(islice(slots, BATCH)):
-        new, old = _missing(context, batch) if dry_run else _published(context, batch)
-        published, present = published + new, present + old
+    try:
+        while batch := list(islice(slots, BATCH)):
+            new, old = _missing(context, batch) if dry_run else _published(context, batch)
+            published, present = published + new, present + old
+    finally:
+        if not dry_run:
+            availability_changes.days_changed(context, {one.schedule.site for one in hours}, first, last)
     return Published(published, present, published + present)
 
 
@@ -197,6 +201,7 @@ def close(context: Context, site: str, resource: str, start: datetime, end: date
     closure_id, slots = once(
         lambda: kernel.close_period(context.connection(), ids["site_id"], ids["resource_id"], period, text)
     )
+    availability_changes.period_changed(context, ids["site"], period)
     with after_saving(f"Closure {closure_id}"):
         return Closed(closure_id, slots, affected(context, site, resource, start, end))
 
@@ -209,7 +214,10 @@ def affected(context: Context, site: str, resource: str, start: datetime, end: d
 
 def reopen(context: Context, closure_id: int) -> int:
     """Takes a closure back; how many slots opened. Raises NotFound."""
+    before = [one for one in closures(context) if one.closure_id == closure_id]
     opened = once(lambda: kernel.reopen(context.connection(), closure_id))
+    for one in before:
+        availability_changes.period_changed(context, one.site, (one.start, one.end))
     if opened is None:
         raise NotFound("There is no such closure in force.", hint="bookcli schedule closures", code="closure-unknown")
     return opened
@@ -229,6 +237,7 @@ def set_capacity(context: Context, slot_id: int, capacity: int) -> Capacity:
     if verdict != "changed":
         numbers = {"slot": slot_id, "capacity": now_capacity, "booked": booked}
         raise Refused(sentence(verdict, numbers), code=verdict, details=numbers)
+    availability_changes.capacity_set(context, slot_id, (version, now_capacity, now_capacity - booked))
     return Capacity(slot_id, now_capacity, booked, version)
 
 
@@ -255,4 +264,4 @@ def _ids(context: Context, site: str, resource: str) -> dict[str, Any]:
     codes = _codes(context, site, resource)
     found = catalog_queries.ids(context.connection(), *codes)
     assert found is not None, "codes were just looked up, and nothing is ever deleted"
-    return found
+    return {"site": codes[0], **found}

@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from collections.abc import Iterator
+from datetime import date, datetime, timedelta
 
 from ..context import Context
-from ..db import kernel
 from ..errors import NotFound
+from ..model.availability import Found
+from ..model.slots import Search as Search
 from ..model.slots import Slot
-from . import suggestions
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What is looked for. `days` are local days of the site, both included; `hours` [from, until) local time.
-
-    `sites` empty means every site. `everything` also shows full, closed and past slots.
-    """
-
-    test: str
-    days: tuple[date, date]
-    sites: Sequence[str] = ()
-    hours: tuple[time, time] | None = None
-    most: int = 200
-    everything: bool = False
+from . import availability
 
 
 def find(context: Context, search: Search) -> list[Slot]:
-    """Slots in order of start. Raises NotFound for an unknown test or site, with the nearest names."""
-    found = kernel.find_slots(
-        context.connection(),
-        sites=search.sites,
-        test=search.test,
-        days=search.days,
-        hours=search.hours,
-        bookable=not search.everything,
-        most=search.most,
-    )
-    if not found:
-        suggestions.check_codes(context, test=search.test, sites=search.sites)
-    return found
+    """Slots in order of start, from the cache when it has them. Raises as `look`."""
+    return availability.look(context, search).slots
+
+
+def look(context: Context, search: Search) -> Found:
+    """Slots in order of start, with the moment of which they are, and what is not known when the database is away.
+
+    Raises NotFound for an unknown test or site, with the nearest names; Unavailable `availability-unknown`.
+    """
+    return availability.look(context, search)
 
 
 def nearest(
     context: Context, *, test: str, site: str | None, day: date, near: datetime | None = None, most: int = 3
 ) -> list[Slot]:
-    """Free slots for a test nearest to a day, or to a moment of it: first at the site from that day on, then at any."""
+    """Free slots for a test nearest to a day, or to a moment of it: first at the site from that day on, then at any.
+
+    Asked of the database: whoever wants to know has just been refused there.
+    """
     days = (day, day + timedelta(days=30))
     for sites in ([site] if site else [], []):
         try:
-            found = find(context, Search(test, days, sites, most=most if near is None else 100))
+            found = availability.ask(context, Search(test, days, sites, most=most if near is None else 100))
         except NotFound:
             return []
         if found and near is not None:
@@ -60,3 +45,14 @@ def nearest(
         if found:
             return found
     return []
+
+
+def changes(context: Context, sites: list[str], patience: float = 1.0) -> Iterator[tuple[str, date] | None]:
+    """(site, local day) as soon as slots there have changed, None every `patience` seconds in which none have.
+
+    For screens: a message that is missed only delays a refresh. Ends when there is no Redis, or none any more; it
+    blocks, and wants a context of its own.
+    """
+    cache = context.slot_cache()
+    if cache is not None:
+        yield from cache.listen(sites, patience)

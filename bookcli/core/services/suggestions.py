@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..context import Context
-from ..db import kernel
 from ..errors import NotFound
 from ..model.text import nearest
 
@@ -14,6 +13,8 @@ _MOST_SHOWN = 64
 
 def check_codes(context: Context, *, test: str = "", sites: Sequence[str] = ()) -> None:
     """Raises NotFound when the test or one of the sites does not exist."""
+    from ..db import kernel  # noqa: PLC0415 - a search that the cache answers imports no driver
+
     if test:
         check("test", test, kernel.codes(context.connection(), "test"))
     for site in sites:

@@ -8,8 +8,8 @@ from datetime import datetime
 from ..context import Context
 from ..errors import InvalidInput, Refused
 from ..model.requests import BookingRequest, Place
-from ..model.slots import Slot
-from . import patients, places, slots
+from ..model.slots import Search, Slot
+from . import availability, patients, places
 
 Part = tuple[str, int]
 """A test and the slot in which it starts."""
@@ -35,7 +35,7 @@ def offers(context: Context, patient: str, tests: Sequence[str], *, site: str = 
     parts: list[Part] = []
     after: datetime | None = None
     for test in tests:
-        free = slots.find(context, slots.Search(test, (day, day), [code], most=2000))
+        free = availability.ask(context, Search(test, (day, day), [code], most=2000))
         first = min((slot for slot in free if _suits(slot, after, engaged)), key=_ends, default=None)
         if first is None:
             raise _no_room(test)
