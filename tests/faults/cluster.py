@@ -95,7 +95,7 @@ class Cluster:
         finally:
             for one in reversed(self._all):
                 one.kill()
-            shutil.copytree(self.home, "/tmp/ha-last", dirs_exist_ok=True, ignore=shutil.ignore_patterns("data","etcd?"));shutil.rmtree(self.home, ignore_errors=True)
+            shutil.rmtree(self.home, ignore_errors=True)
 
     # The addresses
 
@@ -196,7 +196,8 @@ class Cluster:
         signal_all(self._stopped_receivers, signal.SIGSTOP)
 
     def unstall_replicas(self) -> None:
-        """They go on, with what they have."""
+        """They go on, with what they have: what waits in their sockets is lost, as on a real network."""
+        signal_all(self._stopped_receivers, signal.SIGTERM)
         signal_all(self._stopped_receivers, signal.SIGCONT)
 
     def switchover(self) -> tuple[str, str]:
