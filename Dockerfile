@@ -1,11 +1,11 @@
-# The images docker-compose.yml builds itself: the product (target `bookcli`) and a PostgreSQL node under Patroni
-# (target `patroni`). Everything else is a public image with the settings of .deploy/ mounted into it.
+# The images docker-compose.yml builds itself: the product (target `bookcli`), a PostgreSQL node under Patroni (target
+# `patroni`), and etcd in the version the tests run (target `etcd`). Everything else is a public image with the settings of .deploy/ mounted into it.
 
 FROM python:3.11-slim-bookworm AS wheels
 WORKDIR /source
 # The versions of the lock; it also names what only the tests need, and a constraint installs nothing by itself.
 COPY requirements.lock ./
-RUN sed -n 's/^\([A-Za-z0-9._-]*==[^ ;]*\( ;.*\)\{0,1\}\) *\\\{0,1\}$/\1/p' requirements.lock > constraints.txt
+RUN sed -n '/^[a-z]/s/ *\\*$//p' requirements.lock > constraints.txt
 COPY pyproject.toml README.md schema.sql ./
 COPY bookcli ./bookcli
 COPY worker ./worker
@@ -26,7 +26,15 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-venv \
  && rm -rf /var/lib/apt/lists/* \
  && python3 -m venv /opt/patroni \
- && /opt/patroni/bin/pip install --no-cache-dir "patroni[etcd3,psycopg3]==${PATRONI}" "psycopg[binary]"
+ && /opt/patroni/bin/pip install --no-cache-dir "patroni[etcd3,psycopg3]==${PATRONI}"
 ENV PATH=/opt/patroni/bin:$PATH
 USER postgres
 CMD ["patroni", "patroni.yml"]
+
+FROM debian:bookworm-slim AS etcd
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends etcd-server etcd-client \
+ && rm -rf /var/lib/apt/lists/* \
+ && install -d -o etcd -g etcd -m 700 /etcd-data
+USER etcd
+CMD ["etcd"]

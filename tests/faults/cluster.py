@@ -350,20 +350,22 @@ class Cluster:
         for n, port in enumerate(ports, 1):
             home = private_directory(self.home / f"valkey{n}")
             settings = home / "valkey.conf"
-            words: list[str | Path] = ["-t", "valkey.conf", settings, valkey_program(), settings]
-            if n > 1:
-                words += ["--replicaof", HOST, str(ports[0])]
             self._redis[port] = self._program(
-                f"valkey{n}", words, REDIS_LISTEN=HOST, REDIS_HOST=HOST, REDIS_PORT=port, REDIS_DIRECTORY=home
+                f"valkey{n}",
+                ["-k", "valkey.conf", settings, valkey_program(), settings],
+                REDIS_LISTEN=HOST,
+                REDIS_HOST=HOST,
+                REDIS_PORT=port,
+                REDIS_DIRECTORY=home,
+                REDIS_FIRST_ROLE="replicaof no one" if n == 1 else f"replicaof {HOST} {ports[0]}",
             )
         self._redis_servers = {f"VALKEY{n}_ADDRESS": f"{HOST}:{port}" for n, port in enumerate(ports, 1)}
         for n, port in enumerate(self._take_ports(3), 1):
             home = private_directory(self.home / f"sentinel{n}")
             settings = home / "sentinel.conf"
-            words = ["-t", "sentinel.conf", settings, valkey_program(), settings, "--sentinel"]
             self._sentinels[port] = self._program(
                 f"sentinel{n}",
-                words,
+                ["-k", "sentinel.conf", settings, valkey_program(), settings, "--sentinel"],
                 SENTINEL_LISTEN=HOST,
                 SENTINEL_HOST=HOST,
                 SENTINEL_PORT=port,
