@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults import journal
 
-Publish = Callable[[journal.Findings], None]
+Publish = Callable[[journal.Findings], journal.Findings]
 
 
 @pytest.fixture
@@ -21,11 +21,12 @@ def seed() -> int:
 
 @pytest.fixture
 def publish(record_property: Callable[[str, object], None], request: pytest.FixtureRequest) -> Publish:
-    """publish(findings) puts a row for this test in the table."""
+    """publish(findings) puts a row for this test in the table, and gives them back."""
 
-    def say(findings: journal.Findings) -> None:
+    def say(findings: journal.Findings) -> journal.Findings:
         fault = request.node.name.removeprefix("test_").replace("_", " ")
         record_property("fault", findings.row(fault[: journal.COLUMNS["fault"]]))
+        return findings
 
     return say
 

@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,10 @@ class Load:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Sends the desks home, each after its answer; harmless when they have gone."""
         for desk in self._desks:
             desk.terminate()
         try:
@@ -183,11 +187,6 @@ def _published(dsn: str) -> list[int]:
     with contextlib.closing(engine.connect(dsn)) as connection:
         rows = connection.execute("SELECT slot_id FROM app.slot ORDER BY slot_id").fetchall()
     return [number for (number,) in rows]
-
-
-def monotonic_to_clock(moment: float) -> datetime:
-    """The time of day of a journal's moment, for reading it beside a server's log."""
-    return clock.now() - timedelta(seconds=time.monotonic() - moment)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,12 @@ without synchronous replication loses bookings, which shows that a loss would be
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from bookcli.core.config import Settings
 from bookcli.core.context import Context
@@ -19,11 +21,18 @@ from bookcli.core.services import appointments
 from tests.faults import load
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import Publish
-from tests.faults.journal import Findings, judge
-from tests.faults.load import Load
+from tests.faults.journal import finish
+from tests.faults.load import Entry, Load
+from tests.faults.programs import wait_until
 
 WARM, AFTERWARDS = 200, 200
 """Bookings that are acknowledged before the fault, and after it."""
+
+SETTLED = 1.0
+"""Seconds after which nothing that was asked for before is still on its way."""
+
+LONGEST_ANSWER = 20.0
+"""Seconds: two rounds of the deadline of 8 s, when the second begins just before the first is over, and some."""
 
 
 @pytest.fixture
@@ -40,15 +49,6 @@ def desks(cluster: Cluster, tmp_path: Path, seed: int) -> Iterator[Load]:
     with Load(cluster.dsn, tmp_path / "journals", seed=seed) as working:
         working.wait_for_bookings(WARM)
         yield working
-
-
-def finish(cluster: Cluster, desks: Load, publish: Publish) -> Findings:
-    """Lets the desks work a while longer, sends them home and compares."""
-    desks.wait_for_bookings(AFTERWARDS)
-    desks.__exit__()
-    findings = judge(desks, cluster.dsn)
-    publish(findings)
-    return findings
 
 
 def test_bookings_survive_a_planned_change_of_the_primary() -> None:
@@ -77,7 +77,7 @@ def _book(context: Context, patient: int) -> str:
 @pytest.mark.soak
 def test_a_planned_switchover_under_load(cluster: Cluster, desks: Load, publish: Publish) -> None:
     cluster.switchover()
-    assert finish(cluster, desks, publish).sound
+    assert publish(finish(desks, cluster.dsn)).sound
 
 
 @pytest.mark.soak
@@ -85,10 +85,19 @@ def test_the_primary_dies_with_its_machine(cluster: Cluster, desks: Load, publis
     old = cluster.primary() or ""
     cluster.kill_node(old)
     cluster.wait_for_new_primary(old)
-    findings = finish(cluster, desks, publish)
-    assert findings.sound
+    assert publish(finish(desks, cluster.dsn)).sound
     cluster.start_node(old)
     cluster.wait_ready()
+    assert cluster.primary() != old
+
+
+@pytest.mark.soak
+def test_a_standby_dies_with_its_machine(cluster: Cluster, desks: Load, publish: Publish) -> None:
+    (standby,) = [one["name"] for one in cluster.members() if one["role"] == "sync_standby"]
+    primary = cluster.primary()
+    cluster.kill_node(standby)
+    assert publish(finish(desks, cluster.dsn)).sound
+    assert cluster.primary() == primary
 
 
 @pytest.mark.soak
@@ -96,7 +105,7 @@ def test_only_patroni_dies_on_the_primary(cluster: Cluster, desks: Load, publish
     old = cluster.primary() or ""
     cluster.kill_patroni(old)
     cluster.wait_for_new_primary(old)
-    assert finish(cluster, desks, publish).sound
+    assert publish(finish(desks, cluster.dsn)).sound
 
 
 @pytest.mark.soak
@@ -108,7 +117,62 @@ def test_the_primary_freezes_and_comes_back(cluster: Cluster, desks: Load, publi
     cluster.thaw(old)
     cluster.wait_ready()
     assert cluster.primary() != old
-    assert finish(cluster, desks, publish).sound
+    assert publish(finish(desks, cluster.dsn)).sound
+
+
+@pytest.mark.soak
+def test_no_booking_is_promised_on_a_single_disk(cluster: Cluster, desks: Load, publish: Publish) -> None:
+    stopped = cluster.stop_replicas()
+    alone = time.monotonic()
+    wait_until(lambda: len(_since(desks, alone + SETTLED, "pending", "unknown")) >= 8, 60, "desks are sent away")
+    assert _since(desks, alone + SETTLED, "acknowledged") == []
+    for name in stopped:
+        cluster.start_node(name)
+    cluster.wait_ready()
+    assert publish(finish(desks, cluster.dsn)).sound
+    assert max(one.answered - one.asked for one in desks.entries()) < LONGEST_ANSWER
+
+
+def _since(desks: Load, moment: float, *answers: str) -> list[Entry]:
+    return [one for one in desks.entries() if one.asked > moment and one.answer in answers]
+
+
+@pytest.mark.soak
+def test_etcd_goes_away_and_comes_back(cluster: Cluster, desks: Load, publish: Publish) -> None:
+    cluster.kill_etcd()
+    wait_until(lambda: cluster.primary() is None, 60, "the primary gives up its role")
+    cluster.start_etcd()
+    wait_until(lambda: cluster.primary() is not None, 60, "there is a primary again")
+    assert publish(finish(desks, cluster.dsn)).sound
+
+
+@pytest.mark.soak
+def test_the_pool_is_killed_and_started_again(cluster: Cluster, desks: Load, publish: Publish) -> None:
+    for _ in range(3):
+        cluster.kill_pgbouncer()
+        cluster.start_pgbouncer()
+        desks.wait_for_bookings(AFTERWARDS)
+    assert publish(finish(desks, cluster.dsn)).sound
+
+
+@pytest.mark.soak
+def test_the_queue_leads_to_another_valkey_when_its_primary_dies() -> None:
+    with Cluster() as cluster, redis.Redis.from_url(cluster.redis_url, socket_timeout=1) as queue:
+        wait_until(lambda: _answers(queue), 30, "the queue answers")
+        old = cluster.kill_redis_primary()
+        wait_until(lambda: _answers(queue), 60, "the queue answers again")
+        assert cluster.redis_primary() != old
+        queue.set("after", "1")
+        cluster.start_redis(old)
+        wait_until(lambda: queue.info("replication")["connected_slaves"] == 1, 60, "the old primary follows")
+        assert queue.get("after") == b"1"
+
+
+def _answers(queue: redis.Redis) -> bool:
+    try:
+        return bool(queue.ping()) and queue.info("replication")["role"] == "master"
+    except redis.RedisError:
+        return False
 
 
 @pytest.mark.soak
@@ -118,10 +182,10 @@ def test_without_synchronous_replication_bookings_are_lost(tmp_path: Path, seed:
         with Load(cluster.dsn, tmp_path / "journals", seed=seed) as desks:
             desks.wait_for_bookings(WARM)
             cluster.stall_replicas()
-            desks.wait_for_bookings(20)
+            desks.wait_for_bookings(100)
             old = cluster.primary() or ""
             cluster.kill_node(old)
             cluster.unstall_replicas()
             cluster.wait_for_new_primary(old)
-            findings = finish(cluster, desks, publish)
+            findings = publish(finish(desks, cluster.dsn))
     assert findings.lost
