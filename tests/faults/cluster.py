@@ -34,6 +34,7 @@ from tests.faults.programs import (
     Program,
     backends,
     free_ports,
+    kill_everything_in,
     postgres_processes,
     private_directory,
     program,
@@ -87,14 +88,15 @@ class Cluster:
         self.close()
 
     def close(self) -> None:
-        """Ends everything that was started and removes its files."""
+        """Ends everything that was started, frozen or not, and removes its files."""
         try:
-            for node in self.nodes.values():
-                node.patroni.kill()
-                signal_all(postgres_processes(node.directory), signal.SIGKILL)
-        finally:
-            for one in reversed(self._all):
+            # Those who would start others go first.
+            for one in self._all:
+                one.send(signal.SIGKILL)
+            for one in self._all:
                 one.kill()
+        finally:
+            kill_everything_in(self.home)
             shutil.rmtree(self.home, ignore_errors=True)
 
     # The addresses

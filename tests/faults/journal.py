@@ -95,6 +95,8 @@ def judge(load: Load, dsn: str) -> Findings:
     with contextlib.closing(engine.connect(dsn)) as connection:
         _compare(findings, promised, entries, connection)
         findings.violated = [rule for rule, violations in kernel.verify(connection) if violations]
+        if connection.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchall():
+            findings.violated.append("no lock is left when all desks have gone home")
     return findings
 
 

@@ -178,6 +178,17 @@ def signal_all(pids: Iterable[int], number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
+def kill_everything_in(directory: Path) -> None:
+    """Ends every process that works below a directory or was started with a file of it, and waits for their end."""
+
+    def kill_all() -> bool:
+        found = [pid for pid, _ in _parents() if pid != os.getpid() and _has_to_do_with(pid, directory)]
+        signal_all(found, signal.SIGKILL)
+        return not found
+
+    wait_until(kill_all, 20, f"the processes in {directory} end")
+
+
 def wait_until(true: Callable[[], bool], seconds: float, what: str) -> float:
     """Asks every 50 ms; how many seconds it took. Fails with `what` after `seconds`."""
     begun = time.monotonic()
@@ -193,6 +204,16 @@ def _parents() -> Iterable[tuple[int, int]]:
             with contextlib.suppress(OSError):
                 # The name in parentheses may itself hold spaces and parentheses.
                 yield int(entry.name), int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def _has_to_do_with(pid: int, directory: Path) -> bool:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        place = Path(f"/proc/{pid}/cwd").readlink()
+    except OSError:
+        return False
+    inside = os.fsencode(f"{directory}/")
+    return place.is_relative_to(directory) or any(word.startswith(inside) for word in words)
 
 
 def _works_in(pid: int, directory: Path) -> bool:

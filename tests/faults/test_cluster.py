@@ -6,6 +6,9 @@ without synchronous replication loses bookings, which shows that a loss would be
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +26,7 @@ from tests.faults.cluster import Cluster
 from tests.faults.conftest import Publish
 from tests.faults.journal import finish
 from tests.faults.load import Entry, Load
-from tests.faults.programs import wait_until
+from tests.faults.programs import DEPLOY, wait_until
 
 WARM, AFTERWARDS = 200, 200
 """Bookings that are acknowledged before the fault, and after it."""
@@ -53,6 +56,8 @@ def desks(cluster: Cluster, tmp_path: Path, seed: int) -> Iterator[Load]:
 
 def test_bookings_survive_a_planned_change_of_the_primary() -> None:
     with Cluster() as cluster:
+        _run_as_the_containers_do(cluster, ["sh", DEPLOY / "prepare"])
+        _run_as_the_containers_do(cluster, ["bookcli", "status", "--json"])
         load.fill(cluster.dsn)
         with Context(Settings(database_url=cluster.dsn)) as context:
             before = _book(context, 1)
@@ -65,6 +70,16 @@ def test_bookings_survive_a_planned_change_of_the_primary() -> None:
                 references = connection.execute("SELECT app.reference_of(appointment_id) FROM app.appointment")
                 assert {reference for (reference,) in references} == {before, after}, name
                 assert all(violations == 0 for _, violations in kernel.verify(connection))
+
+
+def _run_as_the_containers_do(cluster: Cluster, words: list[str | Path]) -> None:
+    """Runs what docker-compose.yml runs: the loading of the schema, the worker's health check."""
+    path = f"{Path(sys.executable).parent}:{os.defpath}"
+    environ = {**os.environ, "PATH": path, "BOOKCLI_DATABASE_URL": cluster.dsn, "BOOKCLI_REDIS_URL": cluster.redis_url}
+    done = subprocess.run(
+        ["sh", DEPLOY / "start", *words], env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _book(context: Context, patient: int) -> str:
@@ -161,7 +176,7 @@ def test_the_queue_leads_to_another_valkey_when_its_primary_dies() -> None:
         wait_until(lambda: _answers(queue), 30, "the queue answers")
         old = cluster.kill_redis_primary()
         wait_until(lambda: _answers(queue), 60, "the queue answers again")
-        assert cluster.redis_primary() != old
+        wait_until(lambda: cluster.redis_primary() != old, 60, "every Sentinel has heard of it")
         queue.set("after", "1")
         cluster.start_redis(old)
         wait_until(lambda: queue.info("replication")["connected_slaves"] == 1, 60, "the old primary follows")
