@@ -108,7 +108,7 @@ def test_what_a_service_waits_for_starts_too_and_can_be_waited_for(profile: str)
 def test_every_service_is_watched_restarted_and_kept_within_bounds() -> None:
     for name, one in services().items():
         assert ("healthcheck" in one, one["restart"]) == ((False, "no") if name in ONCE else (True, "unless-stopped"))
-        assert one["security_opt"] == ["no-new-privileges:true"], name
+        assert (one["security_opt"], one["cap_drop"]) == (["no-new-privileges:true"], ["ALL"]), name
         assert one["logging"]["options"]["max-size"], name
         assert not one.get("privileged"), name
 
