@@ -96,7 +96,7 @@ def as_server_user() -> list[str]:
     if os.geteuid() == 0:
         user = server_user()
         ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
-        words += [*ids, "--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
+        words += [*ids, "--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
     return words
 
 
