@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.faults.programs import DEPLOY
+from tests.faults.programs import DEPLOY, HOST, Program, free_ports, private_directory, program, wait_until
 from tests.processes import REPOSITORY
 
 COMPOSE = REPOSITORY / "docker-compose.yml"
@@ -211,3 +213,25 @@ def test_no_template_is_filled_with_a_name_that_is_not_set(tmp_path: Path) -> No
     subprocess.run(words, env={"PATH": os.defpath, "DATABASE_PASSWORD": "a&b\\1"}, check=True)
     assert (tmp_path / "users").read_text() == '"bookcli" "a&b\\1"\n'
     assert stat.S_IMODE((tmp_path / "users").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("pidfile", [False, True])
+def test_a_pool_that_was_killed_starts_again_because_it_leaves_no_pidfile(tmp_path: Path, pidfile: bool) -> None:
+    (port,) = free_ports(1)
+    home = Path(tempfile.mkdtemp(prefix="bookcli-pool-", dir="/tmp"))
+    private, stale = private_directory(home / "pgbouncer"), home / "stale.pid"
+    home.chmod(0o755)
+    # The process id of the dead pool belongs to somebody else by now, as it always does in a container.
+    stale.write_text(str(os.getpid()))
+    settings = (DEPLOY / "pgbouncer.ini").read_text() + (f"pidfile = {stale}\n" if pidfile else "")
+    (home / "pgbouncer.ini").write_text(settings)
+    names = {"DATABASE_HOST": HOST, "DATABASE_PORT": "1", "POOL_LISTEN": HOST, "POOL_PORT": str(port)}
+    words = ["-t", home / "pgbouncer.ini", private / "pgbouncer.ini", program("pgbouncer"), private / "pgbouncer.ini"]
+    pool = Program(words, home, {**names, "POOL_USERS": "/dev/null"}, home / "log")
+    try:
+        pool.start()
+        wait_until(lambda: not pool.running or "process up" in pool.log.read_text(), 20, "the pool starts or gives up")
+        assert pool.running is not pidfile
+    finally:
+        pool.kill()
+        shutil.rmtree(home)

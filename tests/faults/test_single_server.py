@@ -6,6 +6,7 @@ What must stay true: the server is this module's own, so that no other test sees
 from __future__ import annotations
 
 import contextlib
+import itertools
 import signal
 import threading
 import time
@@ -97,6 +98,47 @@ def test_the_pool_has_no_room(ground: str, tmp_path: Path, seed: int, publish: P
         findings = publish(finish(desks, address))
     assert findings.sound
     assert findings.ambiguous == 0, "a question that waited for a place was never asked"
+
+
+def test_the_server_has_no_connection_left(ground: str, desks: Load, publish: Publish) -> None:
+    with contextlib.ExitStack() as held:
+        first = held.enter_context(psycopg.connect(ground, autocommit=True))
+        full = time.monotonic()
+
+        def sent_away() -> bool:
+            first.execute(_END_THE_DESKS_CONNECTIONS)
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    held.enter_context(psycopg.connect(ground, autocommit=True))
+            return _told_since(desks, full, "pending") >= 20
+
+        wait_until(sent_away, 60, "the desks hear that there is no connection")
+    assert publish(finish(desks, ground)).sound
+
+
+def test_the_lock_table_is_full(ground: str, desks: Load, publish: Publish) -> None:
+    with psycopg.connect(ground) as hoarder:
+        hoarder.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        full = time.monotonic()
+
+        def sent_away() -> bool:
+            with contextlib.suppress(psycopg.errors.OutOfMemory):
+                while True:
+                    with hoarder.transaction():
+                        hoarder.execute(_TAKE_LOCKS, [next(numbers) * LOCKS_AT_ONCE] * 2)
+            return _told_since(desks, full, "pending") >= 4
+
+        numbers = itertools.count()
+        wait_until(sent_away, 60, "the desks hear that there is no memory for locks")
+        hoarder.rollback()
+    assert publish(finish(desks, ground)).sound
+
+
+_END_THE_DESKS_CONNECTIONS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'bookcli/%'"
+)
+LOCKS_AT_ONCE = 5
+_TAKE_LOCKS = f"SELECT pg_advisory_xact_lock(9, n) FROM generate_series(%s + 1, %s + {LOCKS_AT_ONCE}) n"
 
 
 @contextlib.contextmanager
