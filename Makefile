@@ -29,7 +29,7 @@ test: install test-servers
 faults: install test-servers
 	$(BIN)/python -m pytest -m soak tests/faults
 
-# The suite runs on PostgreSQL 15 as well as on the embedded 18, and starts a whole cluster (see tests/faults/cluster.py);
+# The suite runs on PostgreSQL 15 as well as on the embedded 18, and starts a whole cluster (tests/faults/topology.py);
 # Debian's packages bring what is missing where they may be installed.
 SERVERS := postgresql-15:/usr/lib/postgresql/15/bin/postgres pgbouncer:/usr/sbin/pgbouncer haproxy:/usr/sbin/haproxy \
   etcd-server:/usr/bin/etcd

@@ -1,110 +1,65 @@
-"""The whole high-availability topology on loopback ports: the containers' settings without the containers.
+"""The whole cluster, ready to be broken: nodes that die, freeze or lose their keeper, pools and queues that go away.
 
-etcd (3) · PostgreSQL under Patroni (3) · HAProxy · pgbouncer · Valkey (2) · Sentinel (3)
-
-What must stay true: every setting comes from .deploy/, the directory docker-compose.yml mounts; only addresses,
-directories and passwords are made here.
+What must stay true: a fault is a real signal to a real process, and whatever was started is dead when the cluster is
+closed.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
-import os
-import secrets
-import shutil
 import signal
-import sys
-import tempfile
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import redis
 
-from tests.faults.programs import (
-    DEPLOY,
-    HOST,
-    Program,
-    backends,
-    free_ports,
-    kill_everything_in,
-    postgres_processes,
-    private_directory,
-    program,
-    signal_all,
-    valkey_program,
-    wait_until,
-)
-from tests.servers import SYSTEM_PROGRAMS
+from tests.faults.programs import HOST, backends, postgres_processes, signal_all, wait_until
+from tests.faults.topology import Topology
 
-NODES = ("pg1", "pg2", "pg3")
 LONGEST_START = 90
-
-
-@dataclass
-class Node:
-    """One PostgreSQL and its Patroni."""
-
-    name: str
-    port: int
-    api: int
-    directory: Path
-    patroni: Program
 
 
 class Cluster:
     """Use with `with`; ready on entry. `synchronous=False` is the control that may lose bookings."""
 
     def __init__(self, *, synchronous: bool = True, with_redis: bool = True) -> None:
-        self.synchronous, self._with_redis = synchronous, with_redis
-        self.home = Path(tempfile.mkdtemp(prefix="bookcli-cluster-", dir="/tmp"))
-        # For root the servers run as somebody else, who must be able to pass through.
-        self.home.chmod(0o755)
-        self._password = secrets.token_hex(8)
-        self._etcd: list[Program] = []
-        self.nodes: dict[str, Node] = {}
-        self._redis: dict[int, Program] = {}
-        self._sentinels: dict[int, Program] = {}
-        self._all: list[Program] = []
+        self.synchronous = synchronous
+        self._servers = Topology(with_redis=with_redis)
+        self.nodes = self._servers.nodes
         self._stopped_receivers: list[int] = []
         self.seconds_to_ready = 0.0
 
     def __enter__(self) -> Cluster:
         try:
-            self._start()
+            self._servers.start()
+            self.seconds_to_ready = self.wait_ready()
+            if not self.synchronous:
+                self._become_asynchronous()
         except BaseException:
-            self.close()
+            self._servers.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._servers.close()
 
-    def close(self) -> None:
-        """Ends everything that was started, frozen or not, and removes its files."""
-        try:
-            # Those who would start others go first.
-            for one in self._all:
-                one.send(signal.SIGKILL)
-            for one in self._all:
-                one.kill()
-        finally:
-            kill_everything_in(self.home)
-            shutil.rmtree(self.home, ignore_errors=True)
-
-    # The addresses
+    def _become_asynchronous(self) -> None:
+        leader = self.primary()
+        assert leader is not None
+        settings = {"synchronous_mode": False, "synchronous_mode_strict": False, "maximum_lag_on_failover": 1 << 30}
+        assert self._api(leader, "/config", settings) is not None
+        with psycopg.connect(self.direct_dsn(leader), autocommit=True) as connection:
+            wait_until(partial(_waits_for_nobody, connection), 30, "the primary waits for no standby")
 
     @property
     def dsn(self) -> str:
         """The way every desk takes: through pgbouncer and HAProxy to the primary."""
-        return self._address(self._pool_port)
+        return self._address(self._servers.pool_port)
 
     def direct_dsn(self, name: str) -> str:
         """Past the pool, to one node."""
@@ -113,12 +68,10 @@ class Cluster:
     @property
     def redis_url(self) -> str:
         """Through HAProxy to the Valkey that is primary."""
-        return f"redis://:{self._password}@{HOST}:{self._redis_port}/0"
+        return f"redis://:{self._servers.password}@{HOST}:{self._servers.redis_port}/0"
 
     def _address(self, port: int) -> str:
-        return f"postgresql://bookcli:{self._password}@{HOST}:{port}/bookcli"
-
-    # What it is like now
+        return f"postgresql://bookcli:{self._servers.password}@{HOST}:{port}/bookcli"
 
     def primary(self) -> str | None:
         """The node that holds the lease and takes writes; None while there is none."""
@@ -131,7 +84,10 @@ class Cluster:
 
     def wait_ready(self, seconds: float = LONGEST_START) -> float:
         """Until all nodes that were not broken follow one primary and the pool leads there; how long it took."""
-        return wait_until(self._ready, seconds, f"the cluster is ready; logs in {self.home}: {self.members()}")
+        try:
+            return wait_until(self._ready, seconds, "the cluster is ready")
+        except AssertionError as late:
+            raise AssertionError(f"{late}: {self.members()}\n{self._servers.last_words()}") from None
 
     def wait_for_new_primary(self, old: str, seconds: float = 60) -> str:
         """The name of the node that took over."""
@@ -156,8 +112,6 @@ class Cluster:
         ):
             return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (False,)
         return False
-
-    # What can be done to it
 
     def start_node(self, name: str) -> None:
         """Starts a node that was killed or stopped; it rejoins by itself."""
@@ -212,22 +166,22 @@ class Cluster:
 
     def kill_etcd(self) -> None:
         """All members at once."""
-        for member in self._etcd:
+        for member in self._servers.etcd:
             member.kill()
 
     def start_etcd(self) -> None:
-        for member in self._etcd:
+        for member in self._servers.etcd:
             member.start()
 
     def kill_pgbouncer(self) -> None:
-        self._pgbouncer.kill()
+        self._servers.pgbouncer.kill()
 
     def start_pgbouncer(self) -> None:
-        self._pgbouncer.start()
+        self._servers.pgbouncer.start()
 
     def redis_primary(self) -> int:
         """The port of the Valkey that the Sentinels follow."""
-        for port in self._sentinels:
+        for port in self._servers.sentinels:
             with contextlib.suppress(redis.RedisError), redis.Redis(HOST, port, socket_timeout=1) as sentinel:
                 return int(sentinel.sentinel_get_master_addr_by_name("bookcli")[1])
         raise AssertionError("no Sentinel answers")
@@ -235,11 +189,11 @@ class Cluster:
     def kill_redis_primary(self) -> int:
         """Kills the Valkey that is primary; its port."""
         port = self.redis_primary()
-        self._redis[port].kill()
+        self._servers.redis[port].kill()
         return port
 
     def start_redis(self, port: int) -> None:
-        self._redis[port].start()
+        self._servers.redis[port].start()
 
     def _signal_node(self, name: str, number: signal.Signals) -> None:
         node = self.nodes[name]
@@ -251,7 +205,8 @@ class Cluster:
         body = None if question is None else json.dumps(question).encode()
         method = "PATCH" if path == "/config" else None
         asked = urllib.request.Request(f"http://{HOST}:{self.nodes[name].api}{path}", body, method=method)
-        asked.add_header("Authorization", "Basic " + base64.b64encode(f"api:{self._password}".encode()).decode())
+        credentials = base64.b64encode(f"api:{self._servers.password}".encode()).decode()
+        asked.add_header("Authorization", f"Basic {credentials}")
         try:
             with urllib.request.urlopen(asked, timeout=20 if question else 1) as answer:
                 text = answer.read().decode()
@@ -261,148 +216,6 @@ class Cluster:
             return json.loads(text)
         except ValueError:
             return text
-
-    # How it comes to life
-
-    def _start(self) -> None:
-        self._ports = iter(free_ports(40))
-        self._pool_port, self._primary_port, self._redis_port, self._health_port = self._take_ports(4)
-        self._start_etcd()
-        self._start_nodes()
-        if self._with_redis:
-            self._start_redis()
-        self._start_ways_in()
-        self.seconds_to_ready = self.wait_ready()
-        if not self.synchronous:
-            self._become_asynchronous()
-
-    def _take_ports(self, many: int) -> list[int]:
-        return list(itertools.islice(self._ports, many))
-
-    def _become_asynchronous(self) -> None:
-        leader = self.primary()
-        assert leader is not None
-        settings = {"synchronous_mode": False, "synchronous_mode_strict": False, "maximum_lag_on_failover": 1 << 30}
-        assert self._api(leader, "/config", settings) is not None
-        with psycopg.connect(self.direct_dsn(leader), autocommit=True) as connection:
-            wait_until(partial(_waits_for_nobody, connection), 30, "the primary waits for no standby")
-
-    def _program(self, name: str, words: list[str | Path], **environ: object) -> Program:
-        shared = {"REDIS_PASSWORD": self._password, "DATABASE_PASSWORD": self._password}
-        values = {key: str(value) for key, value in {**shared, **environ}.items()}
-        log = self.home / f"{name}.log"
-        one = Program(words, self.home, values, log)
-        self._all.append(one)
-        one.start()
-        return one
-
-    def _start_etcd(self) -> None:
-        shared = dict(
-            line.split("=", 1)
-            for line in (DEPLOY / "etcd.env").read_text().splitlines()
-            if line and not line.startswith("#")
-        )
-        ports = [self._take_ports(2) for _ in range(3)]
-        members = {f"etcd{n}": f"http://{HOST}:{peer}" for n, (_, peer) in enumerate(ports, 1)}
-        for (name, peer_url), (client, _) in zip(members.items(), ports, strict=True):
-            addresses = {
-                "ETCD_NAME": name,
-                "ETCD_DATA_DIR": private_directory(self.home / name),
-                "ETCD_LISTEN_CLIENT_URLS": f"http://{HOST}:{client}",
-                "ETCD_ADVERTISE_CLIENT_URLS": f"http://{HOST}:{client}",
-                "ETCD_LISTEN_PEER_URLS": peer_url,
-                "ETCD_INITIAL_ADVERTISE_PEER_URLS": peer_url,
-                "ETCD_INITIAL_CLUSTER": ",".join(f"{name}={url}" for name, url in members.items()),
-            }
-            self._etcd.append(self._program(name, [program("etcd")], **shared, **addresses))
-        self._etcd_hosts = ",".join(f"{HOST}:{client}" for client, _ in ports)
-
-    def _start_nodes(self) -> None:
-        passwords = {
-            f"PATRONI_{who}_{what}": value
-            for who, name in (
-                ("SUPERUSER", "postgres"),
-                ("REPLICATION", "replicator"),
-                ("REWIND", "rewind"),
-                ("RESTAPI", "api"),
-            )
-            for what, value in (("USERNAME", name), ("PASSWORD", self._password))
-        }
-        for name in NODES:
-            port, api = self._take_ports(2)
-            home = private_directory(self.home / name)
-            addresses = {
-                "PATRONI_NAME": name,
-                "PATRONI_ETCD3_HOSTS": self._etcd_hosts,
-                "PATRONI_RESTAPI_LISTEN": f"{HOST}:{api}",
-                "PATRONI_RESTAPI_CONNECT_ADDRESS": f"{HOST}:{api}",
-                "PATRONI_POSTGRESQL_LISTEN": f"{HOST}:{port}",
-                "PATRONI_POSTGRESQL_CONNECT_ADDRESS": f"{HOST}:{port}",
-                "PATRONI_POSTGRESQL_DATA_DIR": home / "data",
-                "PATRONI_POSTGRESQL_PGPASS": home / "pgpass",
-                "PATRONI_POSTGRESQL_BIN_DIR": SYSTEM_PROGRAMS,
-                "PATH": f"{SYSTEM_PROGRAMS}:{os.defpath}",
-            }
-            words: list[str | Path] = [sys.executable, "-m", "patroni", "patroni.yml"]
-            patroni = self._program(name, words, **passwords, **addresses)
-            self.nodes[name] = Node(name, port, api, home / "data", patroni)
-
-    def _start_redis(self) -> None:
-        ports = self._take_ports(2)
-        for n, port in enumerate(ports, 1):
-            home = private_directory(self.home / f"valkey{n}")
-            settings = home / "valkey.conf"
-            self._redis[port] = self._program(
-                f"valkey{n}",
-                ["-k", "valkey.conf", settings, valkey_program(), settings],
-                REDIS_LISTEN=HOST,
-                REDIS_HOST=HOST,
-                REDIS_PORT=port,
-                REDIS_DIRECTORY=home,
-                REDIS_FIRST_ROLE="replicaof no one" if n == 1 else f"replicaof {HOST} {ports[0]}",
-            )
-        self._redis_servers = {f"VALKEY{n}_ADDRESS": f"{HOST}:{port}" for n, port in enumerate(ports, 1)}
-        for n, port in enumerate(self._take_ports(3), 1):
-            home = private_directory(self.home / f"sentinel{n}")
-            settings = home / "sentinel.conf"
-            self._sentinels[port] = self._program(
-                f"sentinel{n}",
-                ["-k", "sentinel.conf", settings, valkey_program(), settings, "--sentinel"],
-                SENTINEL_LISTEN=HOST,
-                SENTINEL_HOST=HOST,
-                SENTINEL_PORT=port,
-                SENTINEL_DIRECTORY=home,
-                VALKEY1_HOST=HOST,
-                VALKEY1_PORT=ports[0],
-            )
-
-    def _start_ways_in(self) -> None:
-        nodes = {
-            f"{node.name.upper()}_{what}": value
-            for node in self.nodes.values()
-            for what, value in (("ADDRESS", f"{HOST}:{node.port}"), ("API_PORT", node.api))
-        }
-        nobody = {f"VALKEY{n}_ADDRESS": f"{HOST}:{self._health_port}" for n in (1, 2)}
-        self._haproxy = self._program(
-            "haproxy",
-            [program("haproxy"), "-db", "-f", "haproxy.cfg"],
-            **nodes,
-            **(self._redis_servers if self._with_redis else nobody),
-            HAPROXY_POSTGRES=f"{HOST}:{self._primary_port}",
-            HAPROXY_REDIS=f"{HOST}:{self._redis_port}",
-            HAPROXY_HEALTH=f"{HOST}:{self._health_port}",
-        )
-        home = private_directory(self.home / "pgbouncer")
-        settings, users = home / "pgbouncer.ini", home / "pgbouncer-users.txt"
-        self._pgbouncer = self._program(
-            "pgbouncer",
-            ["-t", "pgbouncer.ini", settings, "-t", "pgbouncer-users.txt", users, program("pgbouncer"), settings],
-            DATABASE_HOST=HOST,
-            DATABASE_PORT=self._primary_port,
-            POOL_LISTEN=HOST,
-            POOL_PORT=self._pool_port,
-            POOL_USERS=users,
-        )
 
 
 def _waits_for_nobody(connection: psycopg.Connection[tuple[Any, ...]]) -> bool:

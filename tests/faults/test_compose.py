@@ -147,7 +147,7 @@ def test_containers_and_the_tests_cluster_start_from_the_same_files() -> None:
     files = {path.name for path in DEPLOY.iterdir()} - only_containers
     started = {
         "containers": COMPOSE.read_text(),
-        "cluster": "".join((REPOSITORY / f"tests/faults/{name}.py").read_text() for name in ("cluster", "programs"))
+        "cluster": "".join((REPOSITORY / f"tests/faults/{name}.py").read_text() for name in ("topology", "programs"))
         + (DEPLOY / "patroni.yml").read_text(),
     }
     assert {side: {file for file in files if file not in text} for side, text in started.items()} == {
