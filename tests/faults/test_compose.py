@@ -54,7 +54,7 @@ def environment(service: dict[str, Any]) -> set[str]:
 
 def by_schema(file: Path) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("check-jsonschema")
-    words = [program, "--builtin-schema", "vendor.compose-spec", file]
+    words: list[str | Path] = [program, "--builtin-schema", "vendor.compose-spec", file]
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
