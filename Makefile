@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   ?= $(CURDIR)/.demo
 
-.PHONY: install demo demo-stop test test-servers bench lint lock clean
+.PHONY: install demo demo-stop test test-servers faults bench lint lock clean
 
 install: $(VENV)/.installed
 
@@ -25,14 +25,18 @@ demo-stop: install
 test: install test-servers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
-# The suite runs on PostgreSQL 15 as well as on the embedded 18; Debian's packages bring it where it may be installed.
+# What breaks while desks are booking: node death, frozen primaries, killed pools. Takes some minutes.
+faults: install test-servers
+	$(BIN)/python -m pytest -m soak tests/faults
+
+# The suite runs on PostgreSQL 15 as well as on the embedded 18, and starts a whole cluster (tests/faults/topology.py);
+# Debian's packages bring what is missing where they may be installed.
+SERVERS := postgresql-15:/usr/lib/postgresql/15/bin/postgres pgbouncer:/usr/sbin/pgbouncer haproxy:/usr/sbin/haproxy \
+  etcd-server:/usr/bin/etcd redis-server:/usr/bin/redis-server
 test-servers:
-	@if [ ! -x /usr/lib/postgresql/15/bin/postgres ] && [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends postgresql-15; fi
-	@if ! command -v pgbouncer >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends pgbouncer; fi
-	@if ! command -v redis-server >/dev/null && [ "$$(id -u)" = 0 ]; then \
-	  apt-get update -qq && apt-get install -y -qq --no-install-recommends redis-server; fi
+	@missing=$$(for one in $(SERVERS); do [ -x "$${one#*:}" ] || echo "$${one%%:*}"; done); \
+	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; fi
 
 bench: install
 	$(BIN)/python -m tests.bench

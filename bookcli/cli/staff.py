@@ -170,9 +170,7 @@ def list_sessions(desk: Desk) -> None:
 
 def revoke(
     desk: Desk,
-    session: Annotated[
-        int, typer.Argument(metavar="SESSION", max=2**63 - 1, help="Its number, as list shows it.")
-    ] = 0,
+    session: Annotated[int, typer.Argument(metavar="SESSION", max=2**63 - 1, help="Its number, as list shows it.")] = 0,
     of: Annotated[str, typer.Option("--of", metavar="NAME", help="All sessions of this name instead.")] = "",
 ) -> None:
     """End a session, or all of somebody, at once.
