@@ -66,6 +66,16 @@ class Paths:
         return self.data / "valkey"
 
     @property
+    def spool(self) -> Path:
+        """What this desk was asked while the database was away."""
+        return self.data / "spool"
+
+    @property
+    def remembered(self) -> Path:
+        """What this desk remembers of its databases."""
+        return self.data / "remembered.json"
+
+    @property
     def log_file(self) -> Path:
         return self.state / "bookcli.log"
 
