@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 def _silent(_: str) -> None:
     """The default announcer: a library says nothing."""
+
+
+_LONGEST_CALL = 5.5
+"""Seconds for one call: more than the server's own statement time-out, less than a command's deadline."""
+_SLOW, _STILL_AWAY = 1.0, 2.0
 
 
 class Context:
@@ -40,7 +46,10 @@ class Context:
         self.settings = settings or config.load(environ)
         self.paths = paths or config.paths(environ)
         self.announce = announce
+        self.staff = ""
+        """The name of who is signed in; empty when nobody is."""
         self._connection: Connection | None = None
+        self._away: tuple[float, Unavailable] | None = None
 
     @property
     def embedded(self) -> bool:
@@ -52,11 +61,34 @@ class Context:
         """The address of the database."""
         return self.settings.database_url or local_sockets.postgres_dsn(self.paths)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the database has been reached and not been lost since."""
+        return self._connection is not None and not self._connection.closed
+
     def connection(self) -> Connection:
-        """The open connection, opened on first use and again after it broke. Raises Unavailable."""
-        if self._connection is None or self._connection.closed:
+        """The open connection, opened on first use and again after it broke. Raises Unavailable.
+
+        A database that did not answer for some seconds is not waited for again at once: a command asks several times.
+        """
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        if self._away is not None and time.monotonic() < self._away[0]:
+            raise self._away[1]
+        began = time.monotonic()
+        try:
             self._connection = self._open()
+        except Unavailable as away:
+            now = time.monotonic()
+            self._away = (now + _STILL_AWAY, away) if now - began > _SLOW else None
+            raise
         return self._connection
+
+    @property
+    def _call_seconds(self) -> float:
+        """How long one call may take, so that an answer that was lost can be asked for again within the deadline."""
+        seconds = self.settings.deadline_seconds
+        return max(min(seconds, _LONGEST_CALL), seconds - 2.5)
 
     def fresh_connection(self) -> Connection:
         """A connection of the caller's own, to be closed by it."""
@@ -66,14 +98,14 @@ class Context:
         from .db import engine  # noqa: PLC0415 - psycopg is 160 ms
 
         if not self.embedded:
-            return engine.connect(self.dsn, deadline=self.settings.deadline_seconds)
+            return engine.connect(self.dsn, deadline=self._call_seconds)
         try:
-            connection = engine.connect(self.dsn, deadline=self.settings.deadline_seconds)
+            connection = engine.connect(self.dsn, deadline=self._call_seconds)
         except Unavailable:
             from .adapters import embedded  # noqa: PLC0415 - only when the server must be started
 
             embedded.ensure_postgres(self.paths, self.settings, announce=self.announce)
-            connection = engine.connect(self.dsn, deadline=self.settings.deadline_seconds)
+            connection = engine.connect(self.dsn, deadline=self._call_seconds)
         self._ensure_schema(connection)
         return connection
 

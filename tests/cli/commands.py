@@ -22,6 +22,7 @@ GROUPS = {
     "resource": ("list", "show", "add", "edit"),
     "schedule": ("list", "add", "end", "publish", "close", "reopen", "closures", "capacity"),
     "db": ("init", "check", "upgrade"),
+    "pending": ("list", "show", "drop", "replay"),
     "audit": ("list", "show", "seal", "verify", "export"),
     "selftest": ("race",),
 }

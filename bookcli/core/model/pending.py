@@ -94,8 +94,9 @@ class Kept:
                 raise ValueError("a request of another version of bookcli")
             parts = tuple(BookingRequest.of(part) for part in document["requests"])
             asked = Asked(document["kind"], uuid.UUID(document["key"]), parts, bool(document["in_order"]))
-            texts = [str(document[name]) for name in ("asked_by", "desk", "address", "database")]
-            return cls(asked, datetime.fromisoformat(document["asked_at"]), *texts, unknown=bool(document["unknown"]))
+            texts = {name: str(document[name]) for name in ("asked_by", "desk", "address", "database")}
+            asked_at, unknown = datetime.fromisoformat(document["asked_at"]), bool(document["unknown"])
+            return cls(asked, asked_at, unknown=unknown, **texts)
         except (KeyError, TypeError, AttributeError) as problem:
             raise ValueError("not a request") from problem
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from .. import clock
+from ..adapters import remembered
 from ..context import Context
-from ..db import kernel
-from ..errors import InvalidInput
+from ..db import engine, kernel
+from ..errors import InvalidInput, Unavailable
 from ..model import periods
 from ..model.requests import Place
 from . import suggestions
@@ -121,8 +122,28 @@ def _moment(at: str, on: str, today: date) -> periods.Moment:
 
 
 def zone_of(context: Context, sites: Sequence[str]) -> str:
-    """The zone of the first of the sites. Raises NotFound, with the nearest names, unless all of them exist."""
-    zones = kernel.zones(context.connection(), sites)
+    """The zone of the first of the sites. Raises NotFound, with the nearest names, unless all of them exist.
+
+    While the database is away it is the zone that this desk remembers. Raises Unavailable when it remembers none.
+    """
+    try:
+        zones = kernel.zones(context.connection(), sites)
+    except Unavailable as away:
+        return _remembered_zone(context, sites, away)
     if len(zones) < len(set(sites)):
         suggestions.check_codes(context, sites=sites)
+    remembered.remember(context.paths.remembered, engine.address(context.dsn), zones=zones)
     return zones[sites[0]]
+
+
+def _remembered_zone(context: Context, sites: Sequence[str], away: Unavailable) -> str:
+    zones = remembered.recall(context.paths.remembered, engine.address(context.dsn)).zones
+    if all(site in zones for site in sites):
+        return zones[sites[0]]
+    raise Unavailable(
+        away.message,
+        hint="Nothing was changed, and nothing was kept: this desk does not know the time at that site yet. "
+        "Name the slot by its number, or try again.",
+        code=away.code,
+        details=away.details,
+    )
