@@ -24,7 +24,7 @@ def _silent(_: str) -> None:
     """The default announcer: a library says nothing."""
 
 
-_LONGEST_CALL = 5.5
+_LONGEST_CALL = 5.7
 """Seconds for one call: more than the server's own statement time-out, less than a command's deadline."""
 _SLOW, _STILL_AWAY = 1.0, 2.0
 
@@ -84,11 +84,16 @@ class Context:
             raise
         return self._connection
 
+    def away(self, away: Unavailable) -> None:
+        """Somebody has waited for the database in vain: nobody else of this command does so again at once."""
+        self.close()
+        self._away = (time.monotonic() + _STILL_AWAY, away)
+
     @property
     def _call_seconds(self) -> float:
         """How long one call may take, so that an answer that was lost can be asked for again within the deadline."""
         seconds = self.settings.deadline_seconds
-        return max(min(seconds, _LONGEST_CALL), seconds - 2.5)
+        return max(min(seconds, _LONGEST_CALL), seconds - 2.3)
 
     def fresh_connection(self) -> Connection:
         """A connection of the caller's own, to be closed by it."""

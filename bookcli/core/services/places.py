@@ -139,6 +139,7 @@ def zone_of(context: Context, sites: Sequence[str]) -> str:
 def _remembered_zone(context: Context, sites: Sequence[str], away: Unavailable) -> str:
     zones = remembered.recall(context.paths.remembered, engine.address(context.dsn)).zones
     if all(site in zones for site in sites):
+        context.away(away)
         return zones[sites[0]]
     raise Unavailable(
         away.message,
