@@ -20,9 +20,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from bookcli.core.adapters import remembered
 from bookcli.core.adapters.spool import ENDED, WAITING, Spool
 from bookcli.core.config import Settings, paths
 from bookcli.core.context import Context
+from bookcli.core.db import engine
+from bookcli.core.db import server as database_server
 from bookcli.core.errors import Unavailable
 from bookcli.core.model.appointments import Outcome
 from bookcli.core.model.requests import Place, new_key
@@ -106,7 +109,9 @@ def test_a_booking_is_kept_while_the_database_is_away_and_booked_once_afterwards
 ) -> None:
     slot = str(clinic.slot("mri"))
     words = ("book", "--patient", "P1", "--test", "mri", "--slot", slot)
+    identity = database_server.identity(clinic.context.connection())
     with OUTAGES[outage](server, database) as address:
+        _has_been_at(clinic.context, address, identity)
         began = time.monotonic()
         answer = process(*words, BOOKCLI_DATABASE_URL=address)
         took = time.monotonic() - began
@@ -170,17 +175,18 @@ def test_a_commit_whose_answer_is_lost_every_time_is_kept_and_ends_once(
     clinic: Clinic, database: str, spool: Spool, loss: Loss
 ) -> None:
     request = clinic.request(1, "mri", clinic.slot("mri"))
+    identity = database_server.identity(clinic.context.connection())
     with tempfile.TemporaryDirectory(prefix="bookcli-", dir="/tmp") as directory:
         proxy = Proxy(database, Path(directory), loss, times=10_000)
         try:
+            _has_been_at(clinic.context, proxy.dsn, identity)
             with desk(proxy.dsn) as context:
                 assert appointments.book(context, request).outcome == "unknown"
         finally:
             proxy.close()
     assert proxy.lost > 1
     assert clinic.row("SELECT count(*) FROM appointment") == (1 if loss == "answer" else 0,)
-    # The way to the database is another one now, and it is still known to be the same database.
-    _never_learnt(spool, database)
+    # The way to the database is another one now, and it is known to be the same database.
     assert ends(clinic, database) == [("booked", None)]
     assert clinic.row("SELECT count(*) FROM appointment") == (1,)
     assert clinic.sound()
@@ -236,15 +242,16 @@ def test_a_request_that_was_booked_before_its_slot_began_is_booked_and_not_expir
 ) -> None:
     slot = clinic.slot("mri")
     request = clinic.request(1, "mri", slot)
+    identity = database_server.identity(clinic.context.connection())
     with tempfile.TemporaryDirectory(prefix="bookcli-", dir="/tmp") as directory:
         proxy = Proxy(database, Path(directory), "answer", times=10_000)
         try:
+            _has_been_at(clinic.context, proxy.dsn, identity)
             with desk(proxy.dsn) as context:
                 assert appointments.book(context, request).outcome == "unknown"
         finally:
             proxy.close()
     _begin(clinic, slot)
-    _never_learnt(spool, database)
     assert ends(clinic, database) == [("booked", None)]
 
 
@@ -456,12 +463,6 @@ def _begin(clinic: Clinic, slot: int) -> None:
     )
 
 
-def _never_learnt(spool: Spool, dsn: str) -> None:
-    """The address of what waits is this one: a desk that had never reached its database knows nothing else of it."""
-    from bookcli.core.db import engine
-
-    for name in spool.names(WAITING):
-        document = spool.read(name)
-        assert document["database"] == ""
-        spool.drop(name)
-        spool.add(name.key, {**document, "address": engine.address(dsn)})
+def _has_been_at(context: Context, address: str, identity: str) -> None:
+    """This desk has reached the database at that address before, and learnt which one it is."""
+    remembered.remember(context.paths.remembered, engine.address(address), database=identity)
