@@ -151,14 +151,13 @@ def test_a_visit_waits_as_one_and_is_refused_as_one(server: Server, clinic: Clin
     assert clinic.sound()
 
 
-@pytest.mark.parametrize("outage", ["frozen", "killed"])
-def test_a_database_that_goes_away_while_it_is_asked_leaves_an_unknown_outcome_that_is_resolved(
-    server: Server, clinic: Clinic, database: str, spool: Spool, outage: str
+def test_a_database_that_freezes_while_it_is_asked_leaves_an_unknown_outcome_that_is_resolved(
+    server: Server, clinic: Clinic, database: str, spool: Spool
 ) -> None:
     request = clinic.request(1, "mri", clinic.slot("mri"))
     with desk(database) as context:
         context.connection()
-        with OUTAGES[outage](server, database):
+        with outages.frozen(server, database):
             began = time.monotonic()
             assert appointments.book(context, request).outcome == "unknown"
             assert time.monotonic() - began < DEADLINE + 1
@@ -166,6 +165,24 @@ def test_a_database_that_goes_away_while_it_is_asked_leaves_an_unknown_outcome_t
             assert pending.items(context)[0].outcome == "unknown"
     clinic.context.close()
     assert ends(clinic, database) == [("booked", None)]
+    assert clinic.row("SELECT count(*) FROM appointment") == (1,)
+    assert clinic.sound()
+
+
+def test_a_database_that_is_killed_while_it_is_asked_is_never_told_wrongly(
+    server: Server, clinic: Clinic, database: str, spool: Spool
+) -> None:
+    """The desk's own backend may outlive the postmaster for a moment and book; then it says so, and it is true."""
+    request = clinic.request(1, "mri", clinic.slot("mri"))
+    with desk(database) as context:
+        context.connection()
+        with outages.killed(server, database):
+            said = appointments.book(context, request).outcome
+            assert said in ("booked", "unknown")
+            assert spool.count(WAITING) == (0 if said == "booked" else 1)
+    clinic.context.close()
+    assert clinic.row("SELECT count(*) FROM appointment")[0] in ((1,) if said == "booked" else (0, 1))
+    assert all(end == ("booked", None) for end in ends(clinic, database))
     assert clinic.row("SELECT count(*) FROM appointment") == (1,)
     assert clinic.sound()
 
@@ -349,6 +366,7 @@ def test_two_replayers_of_one_spool_take_turns(three_waiting: Spool, clinic: Cli
     first, second = Replayer(database), Replayer(database)
     first.go_to("send")
     assert second.to_the_end() == 0
+    first.go_on()
     assert first.to_the_end() == 4
     assert clinic.row("SELECT count(*) FROM appointment") == (3,)
 
