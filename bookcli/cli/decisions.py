@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def asked(desk: Desk, key: uuid.UUID) -> Iterator[None]:
     """While a request is under way: says its key if the answer is not learnt."""
-    desk.talk.detail(f"The request key is {key}.")
     try:
+        desk.talk.detail(f"The request key is {key}.")
         yield
     except OutcomeUnknown as unknown:
         if desk.output.format == "json":

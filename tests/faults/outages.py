@@ -120,7 +120,8 @@ def no_locks_left(server: Server, dsn: str) -> Iterator[str]:
             with contextlib.suppress(psycopg.errors.OutOfMemory):
                 while True:
                     greedy.execute(
-                        "SELECT pg_advisory_lock(99, i) FROM generate_series(%s, %s) i", (first, first + step)
+                        "SELECT pg_advisory_lock(99, i) FROM generate_series(%s::integer, %s::integer) i",
+                        (first, first + step),
                     )
                     first += step + 1
         yield dsn
