@@ -31,6 +31,9 @@ class Settings:
     desk: str = _setting("the name of this desk, written beside what it did; default is the host name")
     postgres_bin: str = _setting("directory of the PostgreSQL binaries for the embedded server")
     valkey_bin: str = _setting("path of the valkey-server or redis-server binary for the embedded server")
+    pending_key: str = _setting(
+        "file of 64 hex digits that desks and workers share; pending requests are copied to Redis, sealed with it"
+    )
     deadline: str = _setting("seconds after which a command gives up waiting for a server", "8")
 
     @property

@@ -130,6 +130,24 @@ def test_a_booking_is_kept_while_the_database_is_away_and_booked_once_afterwards
     assert clinic.sound()
 
 
+@pytest.mark.parametrize("outage", ["frozen", "cut off", "pool exhausted"])
+def test_a_day_and_time_cost_no_second_wait_for_a_database_that_says_nothing(
+    server: Server, clinic: Clinic, database: str, outage: str
+) -> None:
+    place = ("--site", "north", "--at", "tomorrow 9:30")
+    assert process("book", "--patient", "P1", "--test", "blood", *place).code == 0
+    known = remembered.recall(clinic.context.paths.remembered, engine.address(database))
+    with OUTAGES[outage](server, database) as address:
+        file = clinic.context.paths.remembered
+        remembered.remember(file, engine.address(address), database=known.database, zones=known.zones)
+        began = time.monotonic()
+        answer = process("book", "--patient", "P2", "--test", "mri", *place, BOOKCLI_DATABASE_URL=address)
+        assert (answer.code, answer.err.split(".")[0]) == (75, "PENDING — not booked")
+        assert time.monotonic() - began < DEADLINE + START_UP
+    clinic.context.close()
+    assert ends(clinic, database) == [("booked", None)]
+
+
 def test_a_database_that_refuses_is_answered_at_once(server: Server, clinic: Clinic, database: str) -> None:
     slot = clinic.slot("mri")
     with outages.stopped(server, database), desk(database) as context:

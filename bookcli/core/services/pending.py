@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from .. import clock
 from ..adapters import remembered
@@ -27,7 +28,7 @@ from ..errors import (
 )
 from ..model.appointments import Outcome, sentence
 from ..model.pending import Asked, Ended, Kept, check, check_size
-from . import decisions
+from . import decisions, pending_copies
 
 OUTAGES = frozenset({"database-away", "server-failed", "server-starting"})
 """Codes of Unavailable that pass by themselves; a busy slot or a missing schema does not wait in a queue."""
@@ -148,6 +149,7 @@ def drop(context: Context, item: Item) -> None:
     with spool.alone() as alone:
         if not alone:
             raise Unavailable("The requests are being sent at this moment.", hint="Try again.", code="busy")
+        pending_copies.forget(context, item.name.key)
         spool.drop(item.name)
 
 
@@ -194,6 +196,28 @@ def _replay(context: Context, spool: Spool, until: float, anywhere: bool) -> Rep
     return Replayed(tuple(ended), spool.count(WAITING), first)
 
 
+def replay_copies(context: Context) -> int:
+    """For a worker: sends what all desks have copied to Redis, in the order it was asked; how many have ended.
+
+    A desk learns the end when it asks again under the same key. Raises Unavailable, OutcomeUnknown, NotAllowed:
+    what has not ended is copied still.
+    """
+    return pending_copies.end_each(context, lambda document: _ends_here(context, document))
+
+
+def _ends_here(context: Context, document: Mapping[str, Any]) -> bool:
+    try:
+        kept = Kept.of(document)
+    except ValueError:
+        return False
+    if not _is_of(kept, context, server.identity(context.connection())):
+        return False
+    with contextlib.suppress(RuntimeError):
+        _ask(context, kept.asked)
+        return True
+    return False
+
+
 def _is_of(kept: Kept, context: Context, here: str) -> bool:
     return kept.database == here if kept.database else kept.address == engine.address(context.dsn)
 
@@ -220,6 +244,7 @@ def _keep(context: Context, spool: Spool, asked: Asked, *, unknown: bool) -> Out
         twins = [name for name in spool.names(WAITING) if name.key == asked.key]
         if not twins:
             spool.add(asked.key, kept.document())
+            pending_copies.add(context, kept)
     except (Unavailable, NotAllowed) as problem:
         raise Unavailable(
             f"The database does not answer, and the request was NOT kept. {problem.message}",

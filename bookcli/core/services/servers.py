@@ -16,6 +16,7 @@ from ..adapters import embedded
 from ..context import Context
 from ..db import engine, schema, server
 from ..errors import BookcliError, InvalidInput
+from . import pending_copies
 
 MOST_SKEW_SECONDS = 5
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -95,12 +96,22 @@ def _settings(context: Context) -> Iterator[Finding]:
         yield Finding("settings", False, problem.message, "Correct BOOKCLI_DEADLINE or the settings file.")
     else:
         yield Finding("settings", True, f"deadline {seconds:g} s, site {context.settings.site or 'not set'}")
+    if context.settings.pending_key:
+        try:
+            pending_copies.check(context)
+        except InvalidInput as problem:
+            yield Finding("pending key", False, problem.message, problem.hint)
 
 
 def _files(context: Context) -> Iterator[Finding]:
     paths = context.paths
     # Others may pass through the data directory, because root's servers run as another user; nobody may write in it.
-    secrets = (("database files", paths.postgres), ("queue files", paths.valkey), ("log directory", paths.state))
+    secrets = (
+        ("database files", paths.postgres),
+        ("queue files", paths.valkey),
+        ("log directory", paths.state),
+        ("pending requests", paths.spool),
+    )
     for name, path, forbidden in (
         ("data directory", paths.data, 0o022),
         *((name, path, 0o077) for name, path in (*secrets, ("log file", paths.log_file))),
