@@ -459,21 +459,48 @@ def test_ctrl_c_while_waiting_for_the_database_says_the_key_and_keeps_nothing(
     assert clinic.row("SELECT count(*) FROM appointment") == (1,)
 
 
-def test_a_full_disk_at_the_desk_is_told_as_not_kept(server: Server, clinic: Clinic, database: str) -> None:
-    slot = clinic.slot("mri")
+@pytest.mark.parametrize("full", ["disk", "quota"])
+def test_a_full_disk_at_the_desk_is_told_as_not_kept(
+    server: Server, clinic: Clinic, database: str, tmp_path: Path, full: str
+) -> None:
+    """Where nobody may mount a disk, both are a quota."""
+    words = ["book", "--patient", "P1", "--test", "mri", "--slot", str(clinic.slot("mri"))]
     with contextlib.ExitStack() as after:
-        disk = outages.small_disk(after, 1)
-        if disk is None:
-            pytest.fail("this machine lets nobody mount a disk: run the tests as root")
-        home = disk / "home"
+        disk = outages.small_disk(after, 1) if full == "disk" else None
+        home = (disk or tmp_path) / "home"
         (home / "data" / "spool").mkdir(parents=True, mode=0o700)
-        outages.fill(disk)
+        command = [sys.executable, "-m", "bookcli.cli.main", *words]
+        if disk is None:
+            command = ["sh", "-c", 'ulimit -f 0 && exec "$@"', "sh", *command]
+        else:
+            outages.fill(disk)
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "BOOKCLI_HOME": str(home)}
         with outages.stopped(server, database):
-            words = ("book", "--patient", "P1", "--test", "mri", "--slot", str(slot))
-            answer = process(*words, BOOKCLI_HOME=str(home))
-        assert answer.code == 75
-        assert "NOT kept" in answer.err and "PENDING" not in answer.err
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+        assert done.returncode == 75
+        assert "NOT kept" in done.stderr and "PENDING" not in done.stderr
         assert list((home / "data" / "spool").iterdir()) == []
+
+
+def test_a_backend_that_is_killed_restarts_the_whole_server_and_the_request_ends_once(
+    server: Server, clinic: Clinic, database: str
+) -> None:
+    request = clinic.request(1, "mri", clinic.slot("mri"))
+    with desk(database) as context:
+        os.kill(context.connection().info.backend_pid, signal.SIGKILL)
+        said = appointments.book(context, request).outcome
+    assert said in ("booked", "pending", "unknown")
+    clinic.context.close()
+    until = time.monotonic() + 10
+    while True:
+        with desk(database) as context, contextlib.suppress(Unavailable):
+            context.connection()
+            break
+        assert time.monotonic() < until, "the server has not come back"
+        time.sleep(0.05)
+    assert all(end == ("booked", None) for end in ends(clinic, database))
+    assert clinic.row("SELECT count(*) FROM appointment") == (1,)
+    assert clinic.sound()
 
 
 def test_a_busy_slot_is_no_outage_and_is_not_kept(clinic: Clinic, database: str, spool: Spool) -> None:

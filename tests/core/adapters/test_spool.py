@@ -135,6 +135,25 @@ def test_the_file_then_its_name_then_the_directory_are_on_the_disk_before_it_is_
     assert steps == ["fsync file", "rename", "fsync directory"]
 
 
+@pytest.mark.parametrize(("step", "kept"), [("fsync file", 0), ("rename", 0), ("fsync directory", 1)])
+def test_ctrl_c_leaves_a_whole_request_or_none(
+    spool: Spool, monkeypatch: pytest.MonkeyPatch, step: str, kept: int
+) -> None:
+    spool.directory.mkdir(parents=True, mode=0o700)
+
+    class Interrupted(list[str]):
+        def append(self, seen: str) -> None:
+            if seen == step:
+                signal.raise_signal(signal.SIGINT)
+
+    _steps(monkeypatch, Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        spool.add(uuid.uuid4(), REQUEST)
+    monkeypatch.undo()
+    assert [spool.read(name) for name in spool.names(WAITING)] == [REQUEST] * kept
+    assert len(list(spool.directory.iterdir())) == kept
+
+
 @pytest.mark.parametrize("room", [0, 8])
 def test_a_disk_without_room_keeps_nothing_and_says_so(spool: Spool, room: int) -> None:
     name = spool.add(uuid.uuid4(), REQUEST)
@@ -224,9 +243,9 @@ def _run(code: str, spool: Spool) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-c", code, str(spool.directory)], cwd=REPOSITORY, timeout=60, check=False)
 
 
-def _steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happens to the disk, in order, from now on."""
-    steps: list[str] = []
+def _steps(monkeypatch: pytest.MonkeyPatch, noted_in: list[str] | None = None) -> list[str]:
+    """What happens to the disk, in order, from now on; each step is noted before it is taken."""
+    steps: list[str] = [] if noted_in is None else noted_in
 
     def noted(step: Callable[..., str], function: Any) -> Any:
         def call(*values: Any, **more: Any) -> Any:
