@@ -50,8 +50,8 @@ def killed(server: Server, dsn: str) -> Iterator[str]:
 def frozen(server: Server, dsn: str) -> Iterator[str]:
     """SIGSTOP of every process of the server: it accepts connections and says nothing."""
     postmaster = _postmaster(server)
-    listed = subprocess.run(["ps", "--no-headers", "-o", "pid", "--ppid", str(postmaster)], capture_output=True)
-    processes = [postmaster, *map(int, listed.stdout.split())]
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    processes = [postmaster, *map(int, children)]
     for process in processes:
         os.kill(process, signal.SIGSTOP)
     try:
