@@ -9,14 +9,19 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cached_property
 from typing import Any
 
+import psycopg
+
 from bookcli.core import clock
+from bookcli.core.adapters import session_file
 from bookcli.core.config import Settings
 from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway, kernel
 from bookcli.core.model.requests import BookingRequest, Place, new_key
 from bookcli.core.model.staff import SignedIn
+from tests.servers import login_as_owner
 
 DAYS = 10
 STAFF = "tests"
@@ -85,19 +90,27 @@ class Clinic:
         desk.keep(SignedIn(self.context.token or "", STAFF, "manager", clock.now()))
         return desk
 
-    @property
+    @cached_property
     def owner_dsn(self) -> str:
         """The address for whoever runs the server."""
-        return self.owner.info.dsn
+        return login_as_owner(self.context.dsn)
 
     def row(self, statement: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The only row of a query."""
-        (row,) = self.owner.execute(statement.encode(), values).fetchall()
+        (row,) = self.rows(statement, values)
         return row
 
     def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         """All rows of a query."""
-        return self.owner.execute(statement.encode(), values).fetchall()
+        return self.run(statement, values).fetchall()
+
+    def run(self, statement: str, values: tuple[Any, ...] = ()) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Lets whoever runs the server say something; over a new connection when the server was restarted."""
+        try:
+            return self.owner.execute(statement.encode(), values)
+        except psycopg.OperationalError:
+            assert self.owner.closed
+            return psycopg.connect(self.owner_dsn, autocommit=True).execute(statement.encode(), values)
 
     def sound(self) -> bool:
         """Whether every invariant of schema.sql holds; a violated one is shown."""
@@ -110,6 +123,12 @@ def sign_in(context: Context) -> None:
     """Gives a context of whoever runs the server a session, for itself alone."""
     token, expires_at = gateway.sign_in_here(context.connection(), STAFF)
     context.keep(SignedIn(token, STAFF, "manager", expires_at), on_disk=False)
+
+
+def same_session(context: Context) -> None:
+    """Gives a desk at another address of the same database the session that this installation has."""
+    (file,) = sorted(context.paths.sessions.iterdir())[:1]
+    context.keep(session_file.read(file))
 
 
 def fill(dsn: str) -> None:

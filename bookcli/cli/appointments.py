@@ -138,9 +138,10 @@ def cancel(
       bookcli cancel 7F3K-Q2MD
       bookcli cancel 7F3K-Q2MD --reason prov --yes
     """
-    from ..core.services import appointments  # noqa: PLC0415 - the driver comes after the words are understood
+    from ..core.services import appointments, pending  # noqa: PLC0415 - the driver comes after the words are understood
 
-    record = views.appointment(appointments.show(desk.context, reference))
+    with pending.nothing_kept(appointments.AS_IT_WAS):
+        record = views.appointment(appointments.show(desk.context, reference))
     if not desk.talk.agree(f"Cancel {views.described(record)}?", yes=yes):
         desk.talk.note("Not cancelled.")
         return

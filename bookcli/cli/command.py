@@ -10,14 +10,16 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 import typer.main
 
 from ..core.context import Context
-from ..core.errors import InvalidInput
+from ..core.errors import BookcliError, InvalidInput
 from ..core.model.text import visible
 from . import diagnostics
 from .output import Output, write_lines
@@ -48,9 +50,24 @@ class Desk:
     def __enter__(self) -> Desk:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._context is not None:
-            self._context.__exit__()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._context is None:
+            return
+        with self._context:
+            ended_well = kind is None or issubclass(kind, BookcliError | typer.Exit)
+            if ended_well and _holds_requests(self._context.paths.spool):
+                from . import pending  # noqa: PLC0415 - only after the database was away
+
+                pending.after_command(self)
+
+
+def _holds_requests(spool: Path) -> bool:
+    """Whether this desk keeps a request that waits or whose end it was not told; one listing of a directory."""
+    try:
+        files = os.listdir(spool)  # noqa: PTH208 - names alone
+    except OSError:
+        return False
+    return any(file.endswith((".waiting", ".ended")) for file in files)
 
 
 def _common(

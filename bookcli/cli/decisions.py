@@ -1,4 +1,4 @@
-"""Tells what became of a request: booked, held, refused with what is free nearby, or unknown with how to ask again.
+"""Tells what became of a request: booked, held, refused with what is free nearby, pending, or unknown.
 
 What must stay true: booked is only said after a clean commit, and whenever that is not known the request key is said.
 """
@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..core.errors import NotFound, OutcomeUnknown, Refused
+from ..core.errors import BookcliError, NotFound, OutcomeUnknown, Refused, Unavailable
 from ..core.model.appointments import Outcome, sentence
 from . import diagnostics, views
 from .command import Desk
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def asked(desk: Desk, key: uuid.UUID) -> Iterator[None]:
     """While a request is under way: says its key if the answer is not learnt."""
-    desk.talk.detail(f"The request key is {key}.")
     try:
+        desk.talk.detail(f"The request key is {key}.")
         yield
     except OutcomeUnknown as unknown:
         if desk.output.format == "json":
@@ -45,8 +45,13 @@ def asked(desk: Desk, key: uuid.UUID) -> Iterator[None]:
 def tell(desk: Desk, outcome: Outcome, another: str, done: str = "") -> None:
     """Prints the outcome; `another` is the command for an alternative, with `{slot}`, and perhaps `{test}`, in it.
 
-    Raises Refused, with the alternatives as its hint, when nothing was booked.
+    Raises Refused, with the alternatives as its hint, when nothing was booked; Unavailable when the request is kept
+    until the database answers, OutcomeUnknown when it is kept because nobody knows yet whether it was booked.
     """
+    if outcome.outcome in ("pending", "unknown"):
+        if desk.output.format == "json":
+            _show(desk, outcome.outcome, None, outcome.request_key, [], [], "")
+        raise _kept(outcome)
     records = [views.appointment(verdict) for verdict in outcome.verdicts if verdict.won]
     free = [views.slot(slot) for slot in outcome.alternatives]
     if outcome.outcome == "refused":
@@ -59,6 +64,24 @@ def tell(desk: Desk, outcome: Outcome, another: str, done: str = "") -> None:
         desk.talk.suggest(*(f"bookcli confirm {record['reference']}" for record in records))
     else:
         desk.talk.suggest(f"bookcli show {records[0]['reference']}", f"bookcli cancel {records[0]['reference']}")
+
+
+def _kept(outcome: Outcome) -> BookcliError:
+    details = {"request_key": str(outcome.request_key)}
+    if outcome.outcome == "pending":
+        return Unavailable(
+            "PENDING — not booked. The database does not answer; the request is kept here and sent when it does.",
+            hint="Tell the patient: it is not booked yet, and you will call when it is or cannot be.\n"
+            f"See it: bookcli pending list (request key {outcome.request_key})",
+            code="pending",
+            details=details,
+        )
+    return OutcomeUnknown(
+        "UNKNOWN — perhaps booked, perhaps not. The answer was lost; the request is kept here and asked again.",
+        hint="Tell the patient: you will call when it is known. Do not book it a second time.\n"
+        f"See it: bookcli pending list (request key {outcome.request_key})",
+        details=details,
+    )
 
 
 def _renamed(said: str, done: str) -> str:

@@ -110,7 +110,8 @@ class Talk:
                 "message": _short(sentence),
                 "hint": hint,
                 "exit": code,
-                "retryable": code in (75, 76),
+                # A request that is kept is asked again by itself: given once more without its key it would be a second.
+                "retryable": code in (75, 76) and name != "pending",
                 "details": details,
             }
             _write(as_json({"error": content}) + "\n")

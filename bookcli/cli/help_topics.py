@@ -21,8 +21,9 @@ _EXIT_CODES = """Exit codes
   4    not found: no such site, test, patient, reference or file
   5    not signed in, or not allowed
   6    some rows of a file were refused, the others are done
-  75   not possible now; nothing was changed, try again later
-  76   outcome unknown; the same --key asks again and never books twice
+  75   not possible now: a booking or visit is PENDING, kept at this desk and sent when the database answers
+       (bookcli pending list); if it says NOT kept, and for everything else, nothing was changed: try again later
+  76   outcome unknown: kept and asked again by itself; the same --key asks again too and never books twice
   130  interrupted
   141  the reader of the output went away"""
 

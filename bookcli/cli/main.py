@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "reschedule": ("appointments", "Move an appointment; its reference stays."),
         "cancel": ("appointments", "Cancel an appointment."),
         "show": ("appointments", "Show an appointment."),
+        "pending": ("pending", "What was asked while the database was away."),
     },
     "The day": {
         "agenda": ("agenda", "List the appointments of a day."),

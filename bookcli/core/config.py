@@ -37,6 +37,9 @@ class Settings:
     desk: str = _setting("the name of this desk, written beside what it did; default is the host name")
     postgres_bin: str = _setting("directory of the PostgreSQL binaries for the embedded server")
     valkey_bin: str = _setting("path of the valkey-server or redis-server binary for the embedded server")
+    pending_key: str = _setting(
+        "file of 64 hex digits that desks and workers share; pending requests are copied to Redis, sealed with it"
+    )
     deadline: str = _setting("seconds after which a command gives up waiting for a server", "8")
     mrn_pattern: str = _setting(
         "regular expression (Python's) that a new medical record number must match as a whole; empty means any of up "
@@ -149,6 +152,16 @@ class Paths:
     @property
     def sessions(self) -> Path:
         return self.state / "sessions"
+
+    @property
+    def spool(self) -> Path:
+        """What this desk was asked while the database was away."""
+        return self.data / "spool"
+
+    @property
+    def remembered(self) -> Path:
+        """What this desk remembers of its databases."""
+        return self.data / "remembered.json"
 
     @property
     def log_file(self) -> Path:

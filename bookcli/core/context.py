@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from .db.engine import Connection
 
 
-_AWAY_SECONDS = 2.0
-
-
 def _silent(_: str) -> None:
     """The default announcer: a library says nothing."""
+
+
+_LONGEST_CALL = 5.7
+"""Seconds for one call: more than the server's own statement time-out, less than a command's deadline."""
+_SLOW, _STILL_AWAY = 1.0, 2.0
 
 
 class Context:
@@ -51,7 +53,7 @@ class Context:
         self._session: SignedIn | None = None
         self._looked = False
         self._cache: SlotCache | None = None
-        self._away_until = 0.0
+        self._away: tuple[float, Unavailable] | None = None
         self._later: list[Callable[[], None]] | None = None
 
     @property
@@ -69,6 +71,11 @@ class Context:
         """The token of the session this desk has kept; None when nobody is signed in."""
         session = self.session
         return session.token if session else None
+
+    @property
+    def staff(self) -> str:
+        """The name of who is signed in; empty when nobody is."""
+        return self.session.name if self.session else ""
 
     @property
     def session(self) -> SignedIn | None:
@@ -91,25 +98,46 @@ class Context:
     def _session_file(self) -> Path:
         return session_file.path(self.paths, self.settings)
 
+    @property
+    def connected(self) -> bool:
+        """Whether the database has been reached and not been lost since."""
+        return self._connection is not None and not self._connection.closed
+
     def connection(self, patience: float | None = None) -> Connection:
         """The open connection, opened on first use and again after it broke. Raises Unavailable.
 
+        A database that did not answer for some seconds is not waited for again at once: a command asks several times.
         `patience`: how many seconds to wait for it, for whoever can do without, and who then does not wait twice.
         """
-        if self._connection is None or self._connection.closed:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        if self._away is not None and time.monotonic() < self._away[0]:
+            raise self._away[1]
+        began = time.monotonic()
+        try:
             self._connection = self._open() if patience is None else self._open_within(patience)
+        except Unavailable as away:
+            now = time.monotonic()
+            waited = patience is not None or now - began > _SLOW
+            self._away = (now + _STILL_AWAY, away) if waited else None
+            raise
         return self._connection
 
     def _open_within(self, patience: float) -> Connection:
         from .db import watchdog  # noqa: PLC0415 - only where the cache can answer too
 
-        if time.monotonic() < self._away_until:
-            raise Unavailable("The database did not answer a moment ago.", code="database-away")
-        try:
-            return watchdog.opened_within(patience, self._open)
-        except Unavailable:
-            self._away_until = time.monotonic() + _AWAY_SECONDS
-            raise
+        return watchdog.opened_within(patience, self._open)
+
+    def away(self, away: Unavailable) -> None:
+        """Somebody has waited for the database in vain: nobody else of this command does so again at once."""
+        self._hang_up()
+        self._away = (time.monotonic() + _STILL_AWAY, away)
+
+    @property
+    def _call_seconds(self) -> float:
+        """How long one call may take, so that an answer that was lost can be asked for again within the deadline."""
+        seconds = self.settings.deadline_seconds
+        return max(min(seconds, _LONGEST_CALL), seconds - 2.3)
 
     def slot_cache(self) -> SlotCache | None:
         """The availability cache, if there is a Redis or the embedded Valkey runs; starts and imports nothing."""
@@ -147,20 +175,23 @@ class Context:
         """A connection of the caller's own, to be closed by it."""
         return self._open()
 
-    def _open(self) -> Connection:
+    def _connect(self) -> Connection:
         from .db import engine  # noqa: PLC0415 - psycopg is 160 ms
 
+        return engine.connect(self.dsn, deadline=self._call_seconds, desk=self.settings.desk)
+
+    def _open(self) -> Connection:
         if not self.embedded:
-            connection = engine.connect(self.dsn, deadline=self.settings.deadline_seconds, desk=self.settings.desk)
+            connection = self._connect()
             connection.token = self.token
             return connection
         try:
-            connection = engine.connect(self.dsn, deadline=self.settings.deadline_seconds, desk=self.settings.desk)
+            connection = self._connect()
         except Unavailable:
             from .adapters import embedded  # noqa: PLC0415 - only when the server must be started
 
             embedded.ensure_postgres(self.paths, self.settings, announce=self.announce)
-            connection = engine.connect(self.dsn, deadline=self.settings.deadline_seconds, desk=self.settings.desk)
+            connection = self._connect()
         self._ensure_schema(connection)
         self._ensure_session(connection)
         return connection
@@ -206,6 +237,9 @@ class Context:
         if self._cache is not None:
             self._cache.close()
             self._cache = None
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None

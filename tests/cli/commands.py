@@ -25,6 +25,7 @@ GROUPS = {
     "db": ("init", "check", "upgrade"),
     "staff": ("add", "list", "role", "disable", "enable", "reset"),
     "session": ("list", "revoke"),
+    "pending": ("list", "show", "drop", "replay"),
     "audit": ("list", "show", "seal", "verify", "export"),
     "selftest": ("race",),
 }

@@ -1,6 +1,6 @@
 """A socket between a client and PostgreSQL that loses a message on purpose.
 
-What must stay true: exactly the message that was asked for is lost, once; everything else passes unchanged.
+What must stay true: exactly what was asked for is lost, as often as was asked for; everything else passes unchanged.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ Loss = Literal["question", "answer"]
 
 
 class Proxy:
-    """Listens in `directory`; the first message that holds `mark`, or the answer to it, is lost with its connection."""
+    """Listens in `directory`; the first message that holds `mark`, or the answer to it, is lost with its connection.
 
-    def __init__(self, dsn: str, directory: Path, loss: Loss, mark: bytes = b"app.book(") -> None:
+    So are the next ones, up to `times`. While `silent` is set nothing passes and nothing is told: bytes are swallowed.
+    """
+
+    def __init__(self, dsn: str, directory: Path, loss: Loss, mark: bytes = b"app.book(", times: int = 1) -> None:
         where = psycopg.conninfo.conninfo_to_dict(dsn)
         name = f".s.PGSQL.{where['port']}"
         self._server = str(Path(str(where["host"])) / name)
         self.dsn = psycopg.conninfo.make_conninfo(dsn, host=str(directory))
         self._loss, self._mark = loss, mark
-        self.lost = 0
+        self.lost, self._times = 0, times
+        self.silent = threading.Event()
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(directory / name))
         self._listener.listen(8)
@@ -47,7 +51,9 @@ class Proxy:
 
     def _questions(self, client: socket.socket, server: socket.socket, asked: threading.Event) -> None:
         for message in _received(client):
-            if self._mark in message and not self.lost:
+            if self.silent.is_set():
+                continue
+            if self._mark in message and self.lost < self._times:
                 if self._loss == "question":
                     self.lost += 1
                     break
@@ -57,7 +63,9 @@ class Proxy:
 
     def _answers(self, client: socket.socket, server: socket.socket, asked: threading.Event) -> None:
         for message in _received(server):
-            if asked.is_set() and not self.lost:
+            if self.silent.is_set():
+                continue
+            if asked.is_set() and self.lost < self._times:
                 self.lost += 1
                 break
             client.sendall(message)

@@ -88,6 +88,13 @@ def connect(dsn: str, *, deadline: float = 8.0, desk: str = "") -> Connection:
     return connection
 
 
+def address(dsn: str) -> str:
+    """Where a database is: host, port and name, without who asks and what they must not tell."""
+    where = psycopg.conninfo.conninfo_to_dict(dsn)
+    host = where.get("host") or where.get("hostaddr") or "local"
+    return f"{host}:{where.get('port') or 5432}/{where.get('dbname') or where.get('user') or ''}"
+
+
 @contextlib.contextmanager
 def call(
     connection: Connection, *, writes: bool, deadline: float | None = 0

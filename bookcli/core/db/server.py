@@ -37,6 +37,18 @@ def version_and_clock(connection: Connection) -> tuple[str, datetime, bool]:
     return str(row[0]).split()[0], row[1], bool(row[2])
 
 
+def identity(connection: Connection) -> str:
+    """Which database this is: the same on every standby of it, another one for any other database in the world."""
+    with call(connection, writes=False) as cursor:
+        cursor.execute(
+            "SELECT s.system_identifier || '/' || d.oid FROM pg_control_system() s, pg_database d"
+            " WHERE d.datname = current_database()"
+        )
+        row = cursor.fetchone()
+    assert row is not None
+    return str(row[0])
+
+
 def look(connection: Connection) -> Look:
     """Looks at the server and at the slots of the next two weeks, no further, so that it takes no time."""
     version, clock, writable = version_and_clock(connection)

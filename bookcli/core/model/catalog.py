@@ -63,6 +63,11 @@ class Resource:
     active: bool
 
 
+def is_code(text: str) -> bool:
+    """Whether a site, test or resource can have this code."""
+    return _CODE.fullmatch(text) is not None
+
+
 def code_of(code: str, name: str) -> str:
     """The code as typed, else one made from the name. Raises InvalidInput `code-invalid`."""
     chosen = code.strip().lower() or slug(name)

@@ -68,6 +68,11 @@ class Wanted:
     birth_dates: tuple[date, ...]
 
 
+def is_mrn(text: str) -> bool:
+    """Whether a patient can have this number."""
+    return _MRN.fullmatch(text) is not None
+
+
 def checked_mrn(text: str) -> str:
     """A medical record number as any that is there can be. Raises InvalidInput `mrn-invalid`."""
     mrn = text.strip()

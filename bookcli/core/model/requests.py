@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -78,3 +79,14 @@ class BookingRequest:
             "again": self.again,
         }
         return {name: value for name, value in content.items() if value not in ("", None, False)}
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> BookingRequest:
+        """The request that `document` made into this object. Raises ValueError, KeyError or TypeError otherwise."""
+        rest = dict(document)
+        key, slot, site = uuid.UUID(rest.pop("key")), rest.pop("slot", None), rest.pop("site", None)
+        day, start = rest.pop("day", None), rest.pop("start", None)
+        place = Place(
+            slot, site, date.fromisoformat(day) if day else None, datetime.fromisoformat(start) if start else None
+        )
+        return cls(place=place, key=key, **rest)

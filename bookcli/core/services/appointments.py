@@ -9,52 +9,50 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from .. import clock
 from ..context import Context
 from ..db import kernel
-from ..errors import InvalidInput, NotFound, Refused, Unavailable
-from ..model.appointments import CANCELLATION_REASONS, UNKNOWN_THINGS, WON, Outcome, Verdict, sentence
+from ..errors import InvalidInput, NotFound, Refused
+from ..model.appointments import CANCELLATION_REASONS, UNKNOWN_THINGS, Outcome, Verdict, sentence
+from ..model.pending import booking
+from ..model.pending import visit as as_visit
 from ..model.references import appointment_id_of
-from ..model.requests import BookingRequest, derived_key
-from ..model.slots import Slot
-from . import availability_changes, slots, suggestions
+from ..model.requests import BookingRequest
+from . import availability_changes, decisions, pending
 from .attempts import until_known
 
 HOLD_SECONDS = 300
-MOST_TRIES = 50
+AS_IT_WAS = "Nothing was kept: the appointment is as it was. Note it down and do it again when the database answers."
+_NO_HOLD = "Nothing was kept: a hold promises a place for minutes. bookcli book keeps the request until then."
 
 
 def book(context: Context, request: BookingRequest) -> Outcome:
     """Books one appointment, or says why not and what is free nearby.
 
-    Raises NotFound for an unknown patient, test, site or slot; Unavailable when nothing was sent;
-    OutcomeUnknown when the connection died while committing and the key could not be asked again in time.
+    While the database is away the request is kept at this desk and the outcome is `pending`; when the connection died
+    while committing and the key could not be asked again in time it is kept too, and the outcome is `unknown`.
+    Raises NotFound for an unknown patient, test, site or slot; Unavailable when nothing was booked and nothing kept.
     """
-    return _outcome(context, [request], _decide(context, [request]))
+    return pending.decided(context, booking(request))
 
 
 def hold(context: Context, request: BookingRequest, seconds: int = HOLD_SECONDS) -> Outcome:
-    """Keeps a place for `seconds` (10 to 86,400); confirm it before then. Raises as `book`."""
+    """Keeps a place for `seconds` (10 to 86,400); confirm it before then. Raises as `book`, and is never pending."""
     if not 10 <= seconds <= 86400:
         raise InvalidInput("A hold lasts between 10 seconds and 24 hours.", code="hold-seconds")
-    return book(context, replace(request, hold_seconds=seconds))
+    with pending.nothing_kept(_NO_HOLD):
+        return decisions.send(context, booking(replace(request, hold_seconds=seconds)))
 
 
 def visit(context: Context, requests: Sequence[BookingRequest], key: uuid.UUID, *, in_order: bool = False) -> Outcome:
-    """Books several tests, all or none; the keys of the parts follow from `key`. Raises as `book`.
+    """Books several tests, all or none; the keys of the parts follow from `key`. Pending and errors are as in `book`.
 
     `in_order`: each test must begin after the one before it in `requests` has ended.
     """
     if not 1 <= len(requests) <= 20:
         raise InvalidInput("A visit has between 1 and 20 tests.", code="visit-size")
-    parts = [
-        replace(request, key=derived_key(key, n, of=len(requests), in_order=in_order))
-        for n, request in enumerate(requests)
-    ]
-    return replace(_outcome(context, parts, _decide(context, parts, together=True, in_order=in_order)), request_key=key)
+    return pending.decided(context, as_visit(requests, key, in_order=in_order))
 
 
 def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verdict]:
@@ -64,19 +62,23 @@ def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verd
     """
     if len(requests) > 2000:
         raise ValueError("at most 2,000 requests a call")
-    return _decide(context, requests)
+    return decisions.decide(context, requests)
 
 
 def reschedule(context: Context, reference: str, request: BookingRequest) -> Outcome:
-    """Moves an appointment to another place under the same reference; it keeps the old one if refused."""
-    old = kernel.place_of(context.connection(), _checked(reference))
-    if old is None:
-        raise _no_such_appointment()
-    moved = replace(request, moves=reference, test=old["test"])
-    verdicts = _decide(context, [moved])
-    if verdicts[0].won:
-        availability_changes.booked(context, [], moved=old)
-    return _outcome(context, [moved], verdicts, site=old["site"])
+    """Moves an appointment to another place under the same reference; it keeps the old one if refused.
+
+    It never waits for a database that is away: made late, it would undo what another desk has agreed with the patient.
+    """
+    with pending.nothing_kept(AS_IT_WAS):
+        old = kernel.place_of(context.connection(), _checked(reference))
+        if old is None:
+            raise _no_such_appointment()
+        moved = replace(request, moves=reference, test=old["test"])
+        verdicts = decisions.decide(context, [moved])
+        if verdicts[0].won:
+            availability_changes.booked(context, [], moved=old)
+        return decisions.outcome(context, [moved], verdicts, site=old["site"])
 
 
 def confirm(context: Context, reference: str) -> Verdict:
@@ -118,7 +120,8 @@ def _checked(reference: str) -> str:
 
 
 def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
-    verdict = until_known(ask)
+    with pending.nothing_kept(AS_IT_WAS):
+        verdict = until_known(ask)
     if verdict.status in {"cancelled", "noshow"}:
         availability_changes.booked(context, [verdict])
     if verdict.verdict in UNKNOWN_THINGS:
@@ -128,72 +131,3 @@ def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
             sentence(verdict.verdict, verdict.numbers), code=verdict.verdict, details=dict(verdict.numbers or {})
         )
     return verdict
-
-
-def _decide(
-    context: Context, requests: Sequence[BookingRequest], *, together: bool = False, in_order: bool = False
-) -> list[Verdict]:
-    """Sends what is undecided again until the kernel has decided everything."""
-    documents = [request.document() for request in requests]
-    decided: dict[int, Verdict] = {}
-    open_positions = list(range(len(documents)))
-    for _ in range(len(documents) + MOST_TRIES):
-        batch = [documents[position] for position in open_positions]
-        ask = partial(_ask, context, batch, together, in_order)
-        for position, answer in zip(open_positions, until_known(ask), strict=True):
-            decided[position] = answer
-        open_positions = [position for position in open_positions if decided[position].verdict == "again"]
-        if not open_positions:
-            availability_changes.booked(context, [one for one in decided.values() if one.won])
-            return [decided[position] for position in range(len(documents))]
-    raise Unavailable(sentence("busy"), hint="Nothing was booked. Try again.", code="busy")
-
-
-def _ask(context: Context, batch: list[dict[str, Any]], together: bool, in_order: bool) -> list[Verdict]:
-    return kernel.book(context.connection(), batch, together=together, in_order=in_order)
-
-
-def _outcome(
-    context: Context, requests: Sequence[BookingRequest], verdicts: list[Verdict], site: str | None = None
-) -> Outcome:
-    verdicts = [_as_it_is_now(request, verdict) for request, verdict in zip(requests, verdicts, strict=True)]
-    lost = [(r, v) for r, v in zip(requests, verdicts, strict=True) if v.verdict not in WON]
-    if not lost:
-        # A hold that was moved is a hold still.
-        kind = "held" if all(v.verdict == "held" or v.status == "pending" for v in verdicts) else "booked"
-        return Outcome(kind, None, requests[0].key, tuple(verdicts))
-    request, why = next(((r, v) for r, v in lost if v.verdict != "visit-refused"), lost[0])
-    if why.verdict in UNKNOWN_THINGS:
-        _raise_not_found(context, request, why)
-    return Outcome(
-        "refused",
-        why.verdict,
-        requests[0].key,
-        tuple(verdicts),
-        tuple(_alternatives(context, request, why, site)),
-        dict(why.numbers or {}),
-    )
-
-
-def _as_it_is_now(request: BookingRequest, verdict: Verdict) -> Verdict:
-    """The answer kept under a key, unless what it promised has been cancelled since."""
-    undone = verdict.won and verdict.status == "cancelled" and request.status != "cancelled"
-    return replace(verdict, verdict="cancelled") if undone else verdict
-
-
-def _raise_not_found(context: Context, request: BookingRequest, why: Verdict) -> None:
-    if why.verdict == "test-unknown":
-        suggestions.check_codes(context, test=request.test)
-    if why.verdict == "site-unknown" and request.place.site:
-        suggestions.check_codes(context, sites=[request.place.site])
-    raise NotFound(sentence(why.verdict), code=why.verdict, details=dict(why.numbers or {}))
-
-
-def _alternatives(context: Context, request: BookingRequest, why: Verdict, site: str | None) -> list[Slot]:
-    if why.verdict in {"key-reused", "wrong-status", "cancelled"} or not request.test:
-        return []
-    near = why.starts_at or request.place.start
-    day = request.place.day or clock.to_local(near or clock.now(), why.zone or "UTC").date()
-    at_site = request.place.site or site
-    found = slots.nearest(context, test=request.test, site=at_site, day=day, near=near, most=4)
-    return [slot for slot in found if slot.slot_id != why.slot_id][:3]

@@ -19,6 +19,7 @@ Answer = TypeVar("Answer")
 _MOST_CONFLICTS = 5
 _MOST_TRIES = 50
 _GIVE_UP_AFTER = 8.0
+_LONGEST_CONNECT = 2.0
 
 
 def once(ask: Callable[[], Answer]) -> Answer:
@@ -33,8 +34,8 @@ def once(ask: Callable[[], Answer]) -> Answer:
     raise _busy()
 
 
-def until_known(ask: Callable[[], Answer]) -> Answer:
-    """Asks until there is an answer: conflicts up to five times, a lost answer until the deadline.
+def until_known(ask: Callable[[], Answer], *, seconds: float = _GIVE_UP_AFTER) -> Answer:
+    """Asks until there is an answer: conflicts up to five times, a lost answer for as long as `seconds` allow.
 
     A connection that the server had ended is opened again once.
 
@@ -42,7 +43,8 @@ def until_known(ask: Callable[[], Answer]) -> Answer:
     Raises Unavailable when nothing was changed; OutcomeUnknown when it was never known.
     """
     lost: OutcomeUnknown | None = None
-    give_up = time.monotonic() + _GIVE_UP_AFTER
+    # An attempt that only finds out that nobody answers takes as long as a connection may take.
+    give_up = time.monotonic() + max(1.0, seconds - _LONGEST_CONNECT)
     for attempt in range(_MOST_TRIES):
         try:
             return ask()

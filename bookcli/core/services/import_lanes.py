@@ -22,7 +22,7 @@ from ..errors import BookcliError, InvalidInput, Refused, Unavailable
 from ..model.appointments import Verdict, sentence
 from ..model.imports import RowVerdict
 from ..model.requests import BookingRequest, Place
-from . import appointments, patients
+from . import appointments, decisions, patients
 from .attempts import until_known
 from .import_plan import Options, Planned, key_of_id
 
@@ -161,7 +161,7 @@ def _new_patients(settings: Settings, part: Sequence[Planned], known: set[str]) 
 
 def _save_new(context: Context, documents: list[dict[str, Any]]) -> None:
     """Another import may create one of them at the same moment: then the rest are sent again."""
-    for _ in range(appointments.MOST_TRIES):
+    for _ in range(decisions.MOST_TRIES):
         try:
             until_known(partial(_save_patients, context, documents))
             return

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from .. import clock
+from ..adapters import remembered
 from ..context import Context
 from ..errors import InvalidInput, Unavailable
 from ..model import periods
@@ -136,16 +137,40 @@ def _moment(at: str, on: str, today: date) -> periods.Moment:
 def zone_of(context: Context, sites: Sequence[str]) -> str:
     """The zone of the first of the sites. Raises NotFound, with the nearest names, unless all of them exist.
 
-    Asked of the database, which whoever books needs anyway; of the cache when it is away.
+    Asked of the database, which whoever books needs anyway; while it is away of the cache, and else of what this desk
+    remembers. Raises Unavailable when neither knows.
     """
-    from ..db import kernel  # noqa: PLC0415 - a search that the cache answers imports no driver
+    from ..db import engine, kernel  # noqa: PLC0415 - a search that the cache answers imports no driver
 
     try:
         zones = kernel.zones(context.connection(), sites)
-    except Unavailable:
-        if (known := availability.zone(context, sites)) is None:
-            raise
+    except Unavailable as away:
+        known = _cached_zone(context, sites) or _remembered_zone(context, sites, away)
+        context.away(away)
         return known
     if len(zones) < len(set(sites)):
         suggestions.check_codes(context, sites=sites)
+    remembered.remember(context.paths.remembered, engine.address(context.dsn), zones=zones)
     return zones[sites[0]]
+
+
+def _cached_zone(context: Context, sites: Sequence[str]) -> str | None:
+    try:
+        return availability.zone(context, sites)
+    except Unavailable:
+        return None
+
+
+def _remembered_zone(context: Context, sites: Sequence[str], away: Unavailable) -> str:
+    from ..db import engine  # noqa: PLC0415 - a search that the cache answers imports no driver
+
+    zones = remembered.recall(context.paths.remembered, engine.address(context.dsn)).zones
+    if all(site in zones for site in sites):
+        return zones[sites[0]]
+    raise Unavailable(
+        away.message,
+        hint="Nothing was changed, and nothing was kept: this desk does not know the time at that site yet. "
+        "Name the slot by its number, or try again.",
+        code=away.code,
+        details=away.details,
+    )

@@ -17,6 +17,7 @@ from ..context import Context
 from ..db import engine, schema, server
 from ..errors import BookcliError, InvalidInput
 from ..model.addresses import queue_is_exposed
+from . import pending_copies
 
 MOST_SKEW_SECONDS = 5
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -97,12 +98,22 @@ def _settings(context: Context) -> Iterator[Finding]:
     else:
         seconds, site = context.settings.deadline_seconds, context.settings.site or "not set"
         yield Finding("settings", True, f"deadline {seconds:g} s, site {site}")
+    if context.settings.pending_key:
+        try:
+            pending_copies.check(context)
+        except InvalidInput as problem:
+            yield Finding("pending key", False, problem.message, problem.hint)
 
 
 def _files(context: Context) -> Iterator[Finding]:
     paths = context.paths
     # Others may pass through the data directory, because root's servers run as another user; nobody may write in it.
-    secrets = (("database files", paths.postgres), ("queue files", paths.valkey), ("log directory", paths.state))
+    secrets = (
+        ("database files", paths.postgres),
+        ("queue files", paths.valkey),
+        ("log directory", paths.state),
+        ("pending requests", paths.spool),
+    )
     for name, path, forbidden in (
         ("data directory", paths.data, 0o022),
         *((name, path, 0o077) for name, path in (*secrets, ("log file", paths.log_file))),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from ..context import Context
 from ..errors import InvalidInput, Refused
 from ..model.requests import BookingRequest, Place
 from ..model.slots import Search, Slot
-from . import availability, patients, places
+from . import availability, patients, pending, places
 
 Part = tuple[str, int]
 """A test and the slot in which it starts."""
@@ -30,7 +30,12 @@ def offers(context: Context, patient: str, tests: Sequence[str], *, site: str = 
         raise InvalidInput("The tests are not said.", hint="Use --take TEST=SLOT, or --tests A+B.", code="visit-size")
     if not on:
         raise InvalidInput("When is not said.", hint="Add --on DAY, or use --take TEST=SLOT.", code="place-missing")
-    code, day = places.day(context, site, on)
+    with pending.nothing_kept("Nothing was kept: with --take TEST=SLOT the request would be."):
+        return _first_ways(context, patient, tests, places.day(context, site, on))
+
+
+def _first_ways(context: Context, patient: str, tests: Sequence[str], where: tuple[str, date]) -> list[Part]:
+    code, day = where
     engaged = [(row["starts_at"], row["ends_at"]) for row in patients.appointments(context, patient)]
     parts: list[Part] = []
     after: datetime | None = None
