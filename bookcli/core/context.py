@@ -10,6 +10,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ def _silent(_: str) -> None:
 _LONGEST_CALL = 5.7
 """Seconds for one call: more than the server's own statement time-out, less than a command's deadline."""
 _SLOW, _STILL_AWAY = 1.0, 2.0
+_LOOKS = 3.0
+"""Seconds that two looks at an embedded server take when it says nothing."""
 
 
 class Context:
@@ -185,16 +188,23 @@ class Context:
             connection = self._connect()
             connection.token = self.token
             return connection
+        began = time.monotonic()
         try:
             connection = self._connect()
         except Unavailable:
-            from .adapters import embedded  # noqa: PLC0415 - only when the server must be started
-
-            embedded.ensure_postgres(self.paths, self.settings, announce=self.announce)
+            self._start(time.monotonic() - began)
             connection = self._connect()
         self._ensure_schema(connection)
         self._ensure_session(connection)
         return connection
+
+    def _start(self, waited: float) -> None:
+        """Starts the embedded server, within what is left of the deadline after so many seconds and two more looks."""
+        from .adapters import embedded  # noqa: PLC0415 - only when the server must be started
+
+        left = max(self.settings.deadline_seconds - waited - _LOOKS, 1.0)
+        settings = replace(self.settings, deadline=str(left))
+        embedded.ensure_postgres(self.paths, settings, announce=self.announce)
 
     def _ensure_schema(self, connection: Connection) -> None:
         from .db import schema  # noqa: PLC0415 - psycopg is 160 ms
