@@ -38,7 +38,8 @@ BEGIN
     -- Not inherited: an administrator says SET ROLE bookcli_owner, as `bookcli db upgrade` does, or is like anybody else.
     GRANT bookcli_owner TO bookcli_admin;
   END IF;
-  IF NOT pg_has_role('bookcli_owner', 'MEMBER') THEN
+  -- Since PostgreSQL 16 whoever creates a role may give it away, but not yet become it.
+  IF NOT pg_has_role('bookcli_owner', CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
     EXECUTE format('GRANT bookcli_owner TO %I', session_user);
   END IF;
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
