@@ -44,6 +44,8 @@ def init(
     desk.output.show(MIGRATIONS, [], sentence=sentence, extra={"created": made})
     if database.lacks_a_manager(desk.context):
         _first_manager(desk, manager)
+    elif manager:
+        desk.talk.note("There is somebody who can sign in already, so nobody was added: bookcli staff add")
 
 
 def _first_manager(desk: Desk, name: str) -> None:

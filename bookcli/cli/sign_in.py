@@ -40,7 +40,7 @@ def login(desk: Desk, name: _NAME = "") -> None:
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
     from . import dialogue  # noqa: PLC0415 - likewise
 
-    who = name or staff.usual_name(desk.context) or desk.talk.ask("Name:")
+    who = name or staff.usual_name(desk.context) or dialogue.name(desk, "bookcli login NAME < password-file")
     if not staff.needs_password(desk.context, who):
         session = staff.sign_in_here(desk.context)
     else:

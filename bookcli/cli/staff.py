@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.errors import InvalidInput
 from . import params
 from .command import Desk, new_app
 from .output import View
@@ -76,6 +77,7 @@ def add(
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
     from . import dialogue  # noqa: PLC0415 - likewise
 
+    staff.check_new(desk.context, name, role=role, sites=_codes(sites) or ())
     password = dialogue.Secrets(desk).ask(f"First password of {name}:", twice=True)
     staff.add(desk.context, name, password, full_name=full_name, role=role, sites=_codes(sites) or ())
     desk.output.show(STAFF, [], sentence=f"Added {name} ({role}).")
@@ -122,6 +124,7 @@ def disable(desk: Desk, name: _Name, yes: params.Yes = False) -> None:
     """
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
 
+    staff.member(desk.context, name)
     if not desk.talk.agree(f"{name} will be signed out everywhere.", yes=yes):
         desk.talk.note("Not disabled.")
         return
@@ -152,6 +155,7 @@ def reset(desk: Desk, name: _Name) -> None:
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
     from . import dialogue  # noqa: PLC0415 - likewise
 
+    staff.member(desk.context, name)
     staff.reset(desk.context, name, dialogue.Secrets(desk).ask(f"New first password of {name}:", twice=True))
     desk.output.show(STAFF, [], sentence=f"Reset. {name} must change the password at the next sign-in.")
 
@@ -182,6 +186,8 @@ def revoke(
     """
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
 
+    if bool(session) == bool(of):
+        raise InvalidInput("Say either the number of a session or --of NAME.", hint="bookcli session list")
     ended = staff.revoke(desk.context, name=of, session=session or None)
     desk.output.show(SESSIONS, [], sentence=f"Ended {ended} session{'' if ended == 1 else 's'}.")
 

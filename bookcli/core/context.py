@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from . import config
 from .adapters import local_sockets, session_file
-from .errors import InvalidInput, Unavailable
+from .errors import InvalidInput, NotAllowed, Unavailable
 from .model.staff import SignedIn, checked_name
 
 if TYPE_CHECKING:
@@ -125,7 +125,8 @@ class Context:
         connection.token = self.token
         person = gateway.whoami(connection) if connection.token else None
         if person is None or person.problem == "session-expired":
-            self.sign_in_here(connection)
+            with contextlib.suppress(NotAllowed):  # disabled: then somebody else must sign in
+                self.sign_in_here(connection)
 
     def sign_in_here(self, connection: Connection) -> SignedIn:
         """Signs in whoever these embedded servers belong to, without a password."""
@@ -133,9 +134,10 @@ class Context:
 
         name = operating_system_user()
         token, expires_at = gateway.sign_in_here(connection, name)
-        session = SignedIn(token, name, "manager", expires_at)
-        self.keep(session)
         connection.token = token
+        person = gateway.whoami(connection)
+        session = SignedIn(token, name, person.role if person else "manager", expires_at)
+        self.keep(session)
         return session
 
     def another(self) -> Context:
