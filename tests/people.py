@@ -1,0 +1,50 @@
+"""People who work at the clinic of the tests, and the desks they sit at.
+
+What must stay true: they are added and signed in through the services, as a manager and they themselves would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from bookcli.core.adapters import stretching
+from bookcli.core.config import Paths
+from bookcli.core.context import Context
+from bookcli.core.db import engine
+from bookcli.core.errors import NotAllowed
+from bookcli.core.model.staff import Stretching
+from bookcli.core.services import staff
+
+PASSWORD = "four words are best"
+FIRST_PASSWORD = "told on a slip of paper"
+CHEAP = Stretching(b"", passes=2, memory_kib=19456, lanes=1)
+"""The least a database takes, so that tests do not spend their time stretching."""
+
+
+def hire(manager: Context, owner: engine.Connection, name: str, role: str = "desk", sites: Sequence[str] = ()) -> str:
+    """Somebody with PASSWORD, who has changed the first one already; their name."""
+    staff.add(manager, name, PASSWORD, role=role, sites=sites)
+    owner.execute("UPDATE app.staff SET must_change = false WHERE name = %s", (name,))
+    return name
+
+
+def another_desk(context: Context, number: int = 2) -> Context:
+    """A desk of the same database with files of its own, where nobody is signed in."""
+    place = context.paths.state.parent / f"desk-{number}"
+    return Context(context.settings, Paths(place / "config", place / "data", place / "state"))
+
+
+def said(desk: Context, name: str, password: str) -> tuple[str, str, str, tuple[str, ...]]:
+    """(code, sentence, hint, names of details) of a sign-in that was refused."""
+    with pytest.raises(NotAllowed) as refused:
+        staff.sign_in(desk, name, password)
+    problem = refused.value
+    return problem.code, problem.message, problem.hint, tuple(problem.details)
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """New passwords are stretched as little as a database allows."""
+    monkeypatch.setattr(stretching, "WANTED", CHEAP)
