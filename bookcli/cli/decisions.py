@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..core.errors import NotFound, OutcomeUnknown, Refused
+from ..core.errors import NotAllowed, NotFound, OutcomeUnknown, Refused
 from ..core.model.appointments import Outcome, sentence
 from . import diagnostics, views
 from .command import Desk
@@ -52,7 +52,7 @@ def tell(desk: Desk, outcome: Outcome, another: str, done: str = "") -> None:
     if outcome.outcome == "refused":
         if desk.output.format == "json":
             _show(desk, "refused", outcome.reason, outcome.request_key, [], free, "")
-        raise _refusal(outcome, free, another)
+        raise _not_allowed(outcome) if outcome.reason == "forbidden" else _refusal(outcome, free, another)
     said = views.booked(records)
     _show(desk, outcome.outcome, None, outcome.request_key, records, free, _renamed(said, done))
     if outcome.outcome == "held":
@@ -70,6 +70,15 @@ def _show(
 ) -> None:
     document = {"outcome": kind, "reason": reason, "request_key": str(key), "appointments": [], "alternatives": [*free]}
     desk.output.show(views.APPOINTMENTS, records, sentence=said, extra=document)
+
+
+def _not_allowed(outcome: Outcome) -> NotAllowed:
+    return NotAllowed(
+        sentence("forbidden"),
+        hint="bookcli whoami says at which sites you may book.",
+        code="forbidden",
+        details={"request_key": str(outcome.request_key)},
+    )
 
 
 def _refusal(outcome: Outcome, free: Sequence[Record], another: str) -> Refused:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,9 +37,9 @@ SESSIONS = View(
         ("Session", lambda record: str(record["session_id"])),
         ("Name", lambda record: record["name"]),
         ("Role", lambda record: record["role"]),
-        ("From", lambda record: f"{record['machine']} {record['source']}"),
-        ("Since", lambda record: record["started_at"][:16]),
-        ("Seen", lambda record: record["seen_at"][:16]),
+        ("Desk", lambda record: f"{_desk(record['source'])} ({record['machine']})"),
+        ("Since", lambda record: _moment(record["started_at"])),
+        ("Seen", lambda record: _moment(record["seen_at"])),
         ("", lambda record: "locked" if record["locked"] else "this one" if record["own"] else ""),
     ),
 )
@@ -195,6 +196,17 @@ def revoke(
 def _codes(sites: str) -> list[str] | None:
     """The codes that were typed; None for nothing, none for `all`."""
     return None if not sites else [] if sites == "all" else [code.strip() for code in sites.split(",")]
+
+
+def _desk(source: str) -> str:
+    """The desk and its address, without the program that every desk runs."""
+    program, _, rest = source.partition(" ")
+    return rest if program.startswith("bookcli/") and rest else source
+
+
+def _moment(text: str) -> str:
+    """A moment in the time of this desk, short."""
+    return datetime.fromisoformat(text).astimezone().strftime("%d %b %H:%M")
 
 
 def _state(record: Any) -> str:
