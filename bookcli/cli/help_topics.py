@@ -15,11 +15,11 @@ TOPICS = ("environment", "exit-codes", "formats", "import-format")
 _EXIT_CODES = """Exit codes
 
   0    done
-  1    a bug in bookcli, or a check that found something (doctor, status, verify, db check)
+  1    a bug in bookcli, or a check that found something (doctor, status, verify, db check, audit verify)
   2    the command line or a value cannot be understood
   3    refused by a rule; the reason is on stderr and in JSON
   4    not found: no such site, test, patient, reference or file
-  5    not signed in, or not allowed
+  5    not signed in, a wrong name or password, or not allowed
   6    some rows of a file were refused, the others are done
   75   not possible now; nothing was changed, try again later
   76   outcome unknown; the same --key asks again and never books twice
@@ -92,7 +92,7 @@ def _environment() -> str:
     places = config.paths()
     rows = {f"BOOKCLI_{one.name.upper()}": one.metadata["description"] for one in dataclasses.fields(config.Settings)}
     rows |= {
-        "BOOKCLI_HOME": "one directory for settings, data and log; without it the XDG directories",
+        "BOOKCLI_HOME": "one directory for settings, data, log and session; without it the XDG directories",
         "BOOKCLI_NO_INPUT": "set to anything: never ask a question",
         "NO_COLOR": "set to anything: no colour",
         "TZ": "this desk's own time zone",
@@ -102,4 +102,5 @@ def _environment() -> str:
         wrapped = textwrap.wrap(text, 76)
         lines += [f"  {name:<22} {wrapped[0]}", *(" " * 25 + more for more in wrapped[1:])]
     lines += ["", f"Settings file: {places.config_file}", f"Data: {places.data}", f"Log: {places.log_file}"]
+    lines += [f"Session of this desk: below {places.sessions}, one for each database"]
     return "\n".join(lines)

@@ -173,6 +173,16 @@ def test_a_desk_cannot_make_the_first_manager(
     assert owner.execute("SELECT FROM app.staff WHERE name = 'me'").fetchall() == []
 
 
+def test_a_worker_seals_without_a_session_and_sees_no_patient(
+    bookcli: Shell, clinic: Clinic, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bookcli("logout")
+    monkeypatch.setenv("BOOKCLI_DATABASE_URL", login_as(database, "worker"))
+    assert bookcli("audit", "seal").code == 0
+    assert bookcli("verify").code == 0
+    assert bookcli("patient", "show", "P1").code == 5
+
+
 def test_whoever_owns_the_embedded_servers_is_a_manager_without_a_password(bookcli: Shell, alone: Path) -> None:
     user = operating_system_user()
     (person,) = bookcli("whoami", "--json").json["people"]
