@@ -100,8 +100,12 @@ def _settings(context: Context) -> Iterator[Finding]:
 def _files(context: Context) -> Iterator[Finding]:
     paths = context.paths
     # Others may pass through the data directory, because root's servers run as another user; nobody may write in it.
-    secrets = (("database files", paths.postgres), ("queue files", paths.valkey), ("log directory", paths.state))
-    secrets = (*secrets, ("session directory", paths.sessions))
+    secrets = (
+        ("database files", paths.postgres),
+        ("queue files", paths.valkey),
+        ("log directory", paths.state),
+        ("session directory", paths.sessions),
+    )
     for name, path, forbidden in (
         ("data directory", paths.data, 0o022),
         *((name, path, 0o077) for name, path in (*secrets, ("log file", paths.log_file))),
