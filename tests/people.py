@@ -5,7 +5,8 @@ What must stay true: they are added and signed in through the services, as a man
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,9 @@ from bookcli.core.adapters import stretching
 from bookcli.core.config import Paths
 from bookcli.core.context import Context
 from bookcli.core.db import engine
-from bookcli.core.errors import NotAllowed
+from bookcli.core.errors import NotAllowed, NotFound
 from bookcli.core.model.staff import Stretching
-from bookcli.core.services import staff
+from bookcli.core.services import patients, staff
 
 PASSWORD = "four words are best"
 FIRST_PASSWORD = "told on a slip of paper"
@@ -42,6 +43,32 @@ def said(desk: Context, name: str, password: str) -> tuple[str, str, str, tuple[
         staff.sign_in(desk, name, password)
     problem = refused.value
     return problem.code, problem.message, problem.hint, tuple(problem.details)
+
+
+def seen_at(desk: Context) -> str:
+    """How a look at a patient is answered at a desk: `seen`, or the code of the refusal."""
+    try:
+        patients.get(desk, "P1")
+    except NotAllowed as refused:
+        return refused.code
+    except NotFound:
+        return "seen"
+    return "seen"
+
+
+def row(owner: engine.Connection, statement: str) -> tuple[Any, ...]:
+    """The only row of a query."""
+    (found,) = owner.execute(statement.encode()).fetchall()
+    return found
+
+
+@pytest.fixture
+def ana(context: Context, owner: engine.Connection, cheap: None) -> Iterator[Context]:
+    """The desk where Ana, a clerk with PASSWORD, is signed in."""
+    hire(context, owner, "ana")
+    with another_desk(context) as desk:
+        staff.sign_in(desk, "ana", PASSWORD)
+        yield desk
 
 
 @pytest.fixture

@@ -40,6 +40,9 @@ _FORMATS = """Formats: -o table|json|ndjson|csv|tsv|ids, --json for -o json
   book, hold, visit, reschedule   outcome (booked, held, refused, pending, unknown), reason, request_key,
                                   appointments: [reference, slot, patient, test, site, resource, start, end, zone,
                                   status, ...], alternatives: [as slots]
+  login                           sessions: [name, role, expires_at]; a token is never shown
+  whoami                          people: [name, full_name, role, sites (none: all), since, ends, idle_minutes, locked,
+                                  must_change_password, permissions]
   an error                        on stderr: {"error": {code, message, hint, exit, retryable, details}}
 
   Times are ISO 8601 with the offset of the site, beside the name of its zone."""

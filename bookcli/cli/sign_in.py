@@ -61,6 +61,8 @@ def logout(desk: Desk) -> None:
 
     ended = staff.sign_out(desk.context)
     desk.output.show(SIGNED_IN, [], sentence="Signed out." if ended else "Nobody was signed in.")
+    if ended and desk.context.embedded:
+        desk.talk.note("These servers are yours: the next command signs you in again, as a manager.")
 
 
 def lock(desk: Desk) -> None:

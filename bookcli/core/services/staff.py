@@ -6,6 +6,7 @@ and say the same.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from ..adapters import stretching
@@ -46,7 +47,8 @@ def sign_in(context: Context, name: str, password: str) -> SignedIn:
     session = SignedIn(answer.token, answer.name, answer.role, answer.expires_at, bool(answer.must_change))
     _keep(context, session)
     if how.weaker_than(stretching.wanted(least)):
-        gateway.change_password(connection, key, _stretched(secret, least), only_stretched=True)
+        with contextlib.suppress(BookcliError):  # signed in all the same, and the next time is soon enough
+            gateway.change_password(connection, key, _stretched(secret, least), only_stretched=True)
     return session
 
 
