@@ -5,6 +5,7 @@ What must stay true: they are added and signed in through the services, as a man
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -54,6 +55,15 @@ def seen_at(desk: Context) -> str:
     except NotFound:
         return "seen"
     return "seen"
+
+
+def waits_for_a_lock(context: Context) -> None:
+    """Returns when somebody waits for a lock in the database, or after four seconds, which is below every time-out."""
+    waiting = b"SELECT count(*) FROM pg_locks WHERE NOT granted"
+    until = time.monotonic() + 4
+    with context.fresh_connection() as watching:
+        while not (watching.execute(waiting).fetchone() or (0,))[0] and time.monotonic() < until:
+            time.sleep(0.02)
 
 
 def row(owner: engine.Connection, statement: str) -> tuple[Any, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bookcli.core.context import Context
 from bookcli.core.errors import BookcliError
+from bookcli.core.model.staff import SignedIn
 from bookcli.core.services import staff
 from tests.clinic import STAFF, Clinic
-from tests.people import PASSWORD, cheap, hire
+from tests.people import PASSWORD, another_desk, cheap, hire
 from tests.processes import Crowd
 
 __all__ = ["cheap"]
@@ -22,9 +23,9 @@ def guess(context: Context, name: str, password: str) -> str:
     return "signed-in"
 
 
-def demote(context: Context, who: str, whom: str) -> str:
-    """What happened when one manager makes another a clerk."""
-    staff.sign_in(context, who, PASSWORD)
+def demote(context: Context, session: SignedIn, whom: str) -> str:
+    """What happened when a manager with that session makes another a clerk."""
+    context.keep(session, on_disk=False)
     try:
         return "changed" if staff.change(context, whom, role="desk") else "unchanged"
     except BookcliError as refused:
@@ -52,10 +53,11 @@ def test_everybody_with_the_right_password_comes_in_at_once(clinic: Clinic, crow
 
 
 def test_two_managers_who_demote_each_other_leave_one(clinic: Clinic, crowd: Crowd, cheap: None) -> None:
-    for turn in range(3):
+    for turn in range(6):
         pair = [hire(clinic.context, clinic.owner, f"{name}{turn}", "manager") for name in ("ana", "ben")]
         clinic.owner.execute("UPDATE app.staff SET role = 'desk' WHERE name <> ALL (%s)", (pair,))
-        answers = crowd.at_once(demote, clinic.context.dsn, [(pair[0], pair[1]), (pair[1], pair[0])])
+        ana, ben = (staff.sign_in(another_desk(clinic.context, n), who, PASSWORD) for n, who in enumerate(pair))
+        answers = crowd.at_once(demote, clinic.context.dsn, [(ana, pair[1]), (ben, pair[0])])
         assert sorted(answers) in (["changed", "forbidden"], ["changed", "last-manager"]), answers
         assert clinic.row("SELECT count(*) FROM app.staff WHERE role = 'manager'") == (1,)
         clinic.owner.execute("UPDATE app.staff SET role = 'manager' WHERE name = %s", (STAFF,))

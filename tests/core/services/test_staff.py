@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from bookcli.core.db import engine, gateway
 from bookcli.core.errors import NotAllowed, NotFound, Refused, Unavailable
 from bookcli.core.services import appointments, patients, staff
 from tests.clinic import STAFF, Clinic
-from tests.people import PASSWORD, ana, another_desk, cheap, hire, row, said, seen_at
+from tests.people import PASSWORD, ana, another_desk, cheap, hire, row, said, seen_at, waits_for_a_lock
 from tests.servers import login_as
 
 pytestmark = pytest.mark.usefixtures("cheap")
@@ -188,6 +189,23 @@ def test_the_last_manager_stays_one(context: Context, owner: engine.Connection) 
     assert staff.change(context, STAFF, role="desk")
     with pytest.raises(NotAllowed):
         staff.change(context, "ben", role="desk")
+
+
+def test_two_managers_who_take_each_others_place_wait_for_one_another(
+    ana: Context, context: Context, owner: engine.Connection
+) -> None:
+    hire(context, owner, "ben", "manager")
+    ben = another_desk(context, 3)
+    staff.sign_in(ben, "ben", PASSWORD)
+    verdicts: list[str] = []
+    connection = ben.connection()
+    other = threading.Thread(target=lambda: verdicts.append(gateway.change(connection, STAFF, role="desk")))
+    with context.connection().transaction():
+        assert gateway.change(context.connection(), "ben", role="desk") == "changed"
+        other.start()
+        waits_for_a_lock(context)
+    other.join()
+    assert verdicts == ["last-manager"]
 
 
 def test_who_is_added_is_listed_and_what_is_wrong_is_said(context: Context, clinic: Clinic) -> None:
