@@ -119,12 +119,16 @@ class Context:
             schema.load(connection)
 
     def _ensure_session(self, connection: Connection) -> None:
-        """Whoever the embedded servers belong to is signed in as a manager, unless somebody else is signed in."""
+        """Whoever the embedded servers belong to is signed in as a manager, unless somebody else is or was signed in.
+
+        A clerk's session that ran out does not turn into a manager's: that takes a login or a logout.
+        """
         from .db import gateway  # noqa: PLC0415 - psycopg is 160 ms
 
         connection.token = self.token
         person = gateway.whoami(connection) if connection.token else None
-        if person is None or person.problem == "session-expired":
+        ended = person is not None and person.problem == "session-expired"
+        if person is None or (ended and person.name == operating_system_user()):
             with contextlib.suppress(NotAllowed):  # disabled: then somebody else must sign in
                 self.sign_in_here(connection)
 

@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from bookcli.cli import diagnostics
 from bookcli.core.adapters import embedded, stretching
-from bookcli.core.adapters.local_sockets import socket_directory
+from bookcli.core.adapters.local_sockets import postgres_dsn, socket_directory
 from bookcli.core.config import paths as paths_of
 from bookcli.core.context import Context, operating_system_user
 from bookcli.core.db import engine
@@ -202,6 +203,11 @@ def test_somebody_else_can_sign_in_at_the_embedded_servers(bookcli: Shell, alone
     assert bookcli("login", "ana", stdin=FIRST_PASSWORD).code == 0
     assert bookcli("passwd", stdin=f"{FIRST_PASSWORD}\n{PASSWORD}\n").code == 0
     assert bookcli("staff", "list").code == 5, "a clerk stays a clerk"
+    with psycopg.connect(postgres_dsn(paths_of({"BOOKCLI_HOME": str(alone)}))) as connection:
+        connection.execute("UPDATE app.session SET seen_at = now() - interval '1 hour' WHERE ended_at IS NULL")
+    answer = bookcli("staff", "list", "--json")
+    assert (answer.code, answer.error["code"]) == (5, "session-expired"), "and does not become a manager by waiting"
+    assert bookcli("login", stdin=PASSWORD).code == 0
     assert bookcli("logout").code == 0
     assert bookcli("staff", "list").code == 0
 
