@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from . import config
 from .adapters import local_sockets, session_file
-from .errors import BookcliError, InvalidInput, Unavailable
+from .errors import BookcliError, InvalidInput, NotAllowed, Unavailable
 from .model.staff import SignedIn, checked_name
 
 if TYPE_CHECKING:
@@ -214,13 +214,18 @@ class Context:
             schema.load(connection)
 
     def _ensure_session(self, connection: Connection) -> None:
-        """Whoever the embedded servers belong to is signed in as a manager, unless somebody else is signed in."""
+        """Whoever the embedded servers belong to is signed in as a manager, unless somebody else is or was signed in.
+
+        A clerk's session that ran out does not turn into a manager's: that takes a login or a logout.
+        """
         from .db import gateway  # noqa: PLC0415 - psycopg is 160 ms
 
         connection.token = self.token
         person = gateway.whoami(connection) if connection.token else None
-        if person is None or person.problem == "session-expired":
-            self.sign_in_here(connection)
+        ended = person is not None and person.problem == "session-expired"
+        if person is None or (ended and person.name == operating_system_user()):
+            with contextlib.suppress(NotAllowed):  # disabled: then somebody else must sign in
+                self.sign_in_here(connection)
 
     def sign_in_here(self, connection: Connection) -> SignedIn:
         """Signs in whoever these embedded servers belong to, without a password."""
@@ -228,9 +233,10 @@ class Context:
 
         name = operating_system_user()
         token, expires_at = gateway.sign_in_here(connection, name)
-        session = SignedIn(token, name, "manager", expires_at)
-        self.keep(session)
         connection.token = token
+        person = gateway.whoami(connection)
+        session = SignedIn(token, name, person.role if person else "manager", expires_at)
+        self.keep(session)
         return session
 
     def another(self) -> Context:
