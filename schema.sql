@@ -38,7 +38,8 @@ BEGIN
     -- Not inherited: an administrator says SET ROLE bookcli_owner, as `bookcli db upgrade` does, or is like anybody else.
     GRANT bookcli_owner TO bookcli_admin;
   END IF;
-  IF NOT pg_has_role('bookcli_owner', 'MEMBER') THEN
+  -- Since PostgreSQL 16 whoever creates a role may give it away, but not yet become it.
+  IF NOT pg_has_role('bookcli_owner', CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
     EXECUTE format('GRANT bookcli_owner TO %I', session_user);
   END IF;
   EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
@@ -542,13 +543,14 @@ CREATE TABLE gateway (
   free_failures   integer NOT NULL DEFAULT 5 CHECK (free_failures BETWEEN 1 AND 20),
   first_wait      interval NOT NULL DEFAULT '30 seconds' CHECK (first_wait > '0'),
   longest_wait    interval NOT NULL DEFAULT '15 minutes' CHECK (longest_wait > '0'),
-  passes          integer NOT NULL DEFAULT 2,
-  memory_kib      integer NOT NULL DEFAULT 19456,
-  lanes           integer NOT NULL DEFAULT 1
+  passes          integer NOT NULL DEFAULT 2 CHECK (passes BETWEEN 1 AND 64),
+  memory_kib      integer NOT NULL DEFAULT 19456 CHECK (memory_kib BETWEEN 8192 AND 4194304),
+  lanes           integer NOT NULL DEFAULT 1 CHECK (lanes BETWEEN 1 AND 64)
 );
 COMMENT ON TABLE gateway IS
-  'The rules of signing in, in their only row. The argon2id parameters are the least a new password is stretched with: '
-  'OWASP Password Storage Cheat Sheet, 19 MiB, 2 passes, 1 lane.';
+  'The rules of signing in, in their only row. The argon2id parameters are the least a new password is stretched with, by '
+  'default as in the OWASP Password Storage Cheat Sheet: 19 MiB, 2 passes, 1 lane. A password that was stretched less is '
+  'stretched anew when its owner signs in.';
 INSERT INTO gateway DEFAULT VALUES;
 
 CREATE TYPE acting AS (staff_id integer, name text, role text, sites integer[], session_id bigint);
@@ -635,10 +637,12 @@ CREATE FUNCTION site_of(which bigint) RETURNS integer[] LANGUAGE sql STABLE AS
 $$ SELECT ARRAY(SELECT s.site_id FROM appointment a JOIN slot s USING (slot_id) WHERE a.appointment_id = which) $$;
 COMMENT ON FUNCTION site_of IS 'The site of an appointment, as an array; empty when there is none.';
 
-CREATE FUNCTION sign_in_parameters(login text) RETURNS TABLE (salt bytea, passes integer, memory_kib integer, lanes integer)
+CREATE FUNCTION sign_in_parameters(login text) RETURNS TABLE (
+  salt bytea, passes integer, memory_kib integer, lanes integer, least_passes integer, least_memory_kib integer, least_lanes integer)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
   SELECT coalesce(f.salt, substr(sha256(g.secret || 'salt' || convert_to(lower(login), 'UTF8')), 1, 16)),
-         coalesce(f.passes, x.passes, g.passes), coalesce(f.memory_kib, x.memory_kib, g.memory_kib), coalesce(f.lanes, x.lanes, g.lanes)
+         coalesce(f.passes, x.passes, g.passes), coalesce(f.memory_kib, x.memory_kib, g.memory_kib), coalesce(f.lanes, x.lanes, g.lanes),
+         g.passes, g.memory_kib, g.lanes
     FROM gateway g
     LEFT JOIN staff f ON f.name = lower(login) AND f.key_hash IS NOT NULL
     -- Nobody has that name: the answer is somebody's, always the same, with a salt that looks like any other.
@@ -647,7 +651,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
        WHERE o.key_hash IS NOT NULL AND f.staff_id IS NULL
        ORDER BY sha256(g.secret || convert_to(lower(login) || ' ' || o.staff_id, 'UTF8')) LIMIT 1) x ON true
 $$;
-COMMENT ON FUNCTION sign_in_parameters IS 'How a desk stretches the password of a name; an unknown name is answered just like a known one.';
+COMMENT ON FUNCTION sign_in_parameters IS
+  'How a desk stretches the password of a name, and the least a new one is stretched with; an unknown name is answered just '
+  'like a known one.';
 
 CREATE FUNCTION open_session(who integer, session_idle interval, session_longest interval) RETURNS TABLE (token text, expires_at timestamptz, idle_seconds integer)
 LANGUAGE plpgsql AS $$
@@ -699,9 +705,10 @@ DECLARE
 BEGIN
   SELECT * INTO rules FROM gateway;
   spelled := sha256(rules.secret || 'name' || convert_to(lower(login), 'UTF8'));
-  -- The row is locked until the answer is written, so guessing at one name from many desks at once wins nothing.
-  INSERT INTO sign_in_attempt (name_hash) VALUES (spelled) ON CONFLICT DO NOTHING;
-  SELECT * INTO attempt FROM sign_in_attempt WHERE name_hash = spelled FOR UPDATE;
+  -- The row is locked until the answer is written, so guessing at one name from many desks at once wins nothing. In one
+  -- statement, because between two the right password of somebody else may take the row away.
+  INSERT INTO sign_in_attempt AS a (name_hash) VALUES (spelled)
+      ON CONFLICT (name_hash) DO UPDATE SET failures = a.failures RETURNING * INTO attempt;
   moment := clock_timestamp();
   SELECT * INTO found FROM staff f WHERE f.name = lower(login);
   IF attempt.locked_until > moment THEN
@@ -740,7 +747,10 @@ BEGIN
                         answer.wait_seconds;
     RETURN;
   END IF;
-  DELETE FROM sign_in_attempt a WHERE a.last_at < now() - interval '1 day' AND coalesce(a.locked_until, now()) <= now();
+  -- Nobody waits for a row here: two who sign in could wait for each other's.
+  DELETE FROM sign_in_attempt WHERE name_hash IN (
+    SELECT a.name_hash FROM sign_in_attempt a
+     WHERE a.last_at < now() - interval '1 day' AND coalesce(a.locked_until, now()) <= now() FOR UPDATE SKIP LOCKED);
   PERFORM end_sessions(ARRAY(SELECT s.session_id FROM session s WHERE s.token_hash = token_hash(previous)), 'switched', f.name)
      FROM staff f WHERE f.staff_id = answer.staff_id;
   RETURN QUERY
@@ -761,6 +771,9 @@ BEGIN
   END IF;
   INSERT INTO staff (name, full_name, role) VALUES (login, login, as_role) ON CONFLICT (name) DO NOTHING;
   SELECT f.staff_id INTO who FROM staff f WHERE f.name = login AND f.disabled_at IS NULL;
+  IF who IS NULL THEN
+    PERFORM deny('forbidden', 'sign-in-here');
+  END IF;
   RETURN QUERY SELECT * FROM open_session(who, '30 days', '30 days');
 END $$;
 COMMENT ON FUNCTION sign_in_here IS
@@ -802,6 +815,8 @@ LANGUAGE plpgsql AS $$
 BEGIN
   IF octet_length(key) IS DISTINCT FROM 32 THEN
     RAISE EXCEPTION 'a stretched password has 32 bytes' USING ERRCODE = 'check_violation';
+  ELSIF EXISTS (SELECT FROM gateway g WHERE new_memory_kib < g.memory_kib OR new_passes < g.passes OR new_lanes < g.lanes) THEN
+    RAISE EXCEPTION 'stretched less than gateway says' USING ERRCODE = 'check_violation', CONSTRAINT = 'password-stretched-too-little';
   END IF;
   UPDATE staff SET salt = new_salt, passes = new_passes, memory_kib = new_memory_kib, lanes = new_lanes,
          key_hash = sha256(key), must_change = must

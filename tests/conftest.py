@@ -49,6 +49,8 @@ def servers() -> Iterator[Servers]:
     running = Servers()
     try:
         yield running
+        # Whatever the tests did, no patient of the clinic got into a server's log.
+        assert [name for name in clinics.NAMES if name in running.logs()] == []
     finally:
         running.stop()
 

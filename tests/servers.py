@@ -138,6 +138,11 @@ class Servers:
             self._running[major] = Server(major)
         return self._running[major]
 
+    def logs(self) -> str:
+        """Everything that the servers have logged."""
+        files = (path for server in self._running.values() for path in server.home.rglob("*.log*") if path.is_file())
+        return "".join(path.read_text(errors="replace") for path in files)
+
     def stop(self) -> None:
         for server in self._running.values():
             server.stop()

@@ -44,6 +44,8 @@ def init(
     desk.output.show(MIGRATIONS, [], sentence=sentence, extra={"created": made})
     if database.lacks_a_manager(desk.context):
         _first_manager(desk, manager)
+    elif manager:
+        desk.talk.note("There is somebody who can sign in already, so nobody was added: bookcli staff add")
 
 
 def _first_manager(desk: Desk, name: str) -> None:
@@ -54,6 +56,7 @@ def _first_manager(desk: Desk, name: str) -> None:
         desk.talk.note("Nobody can sign in yet: bookcli db init --manager NAME < password-file")
         return
     who = name or desk.talk.ask("Name of the first manager:")
+    staff.check_new(desk.context, who, role="manager")
     staff.add(desk.context, who, dialogue.Secrets(desk).ask(f"Password of {who}:", twice=True), role="manager")
     desk.talk.note(f"{who} is the first manager: bookcli login {who}")
 

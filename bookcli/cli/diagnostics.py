@@ -5,9 +5,10 @@ What must stay true: the log names exception types and places in the code, never
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ..core.errors import (
@@ -123,7 +124,8 @@ class Talk:
     def ask(self, question: str) -> str:
         """The answer to a question, read from the terminal. Raises InvalidInput when the input ends instead."""
         _write(_shown(question) + " ")
-        line = sys.stdin.readline() if sys.stdin is not None else ""
+        with _ended_line():
+            line = sys.stdin.readline() if sys.stdin is not None else ""
         if not line:
             _write("\n")
             raise InvalidInput("The input ended before the question was answered.", code="input-ended")
@@ -134,7 +136,7 @@ class Talk:
         import getpass  # noqa: PLC0415 - only for passwords
         import warnings  # noqa: PLC0415 - likewise
 
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _ended_line():
             warnings.simplefilter("error", getpass.GetPassWarning)
             try:
                 return getpass.getpass(_shown(question) + " ", sys.stderr)
@@ -156,6 +158,16 @@ class Talk:
         if word:
             return self.ask(f"{question} Type {word} to go ahead:").strip() == word
         return self.ask(f"{question} [y/N]").strip().casefold() in ("y", "yes")
+
+
+@contextlib.contextmanager
+def _ended_line() -> Iterator[None]:
+    """What is said after Ctrl-C does not stand behind the question."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _write("\n")
+        raise
 
 
 def interactive() -> bool:

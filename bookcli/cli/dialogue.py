@@ -48,12 +48,19 @@ def line(desk: Desk, question: str) -> str:
     return _piped().partition("\n")[0]
 
 
+def name(desk: Desk, instead: str) -> str:
+    """Somebody's name to sign in with, asked for. Raises InvalidInput where stdin is the password."""
+    if not diagnostics.interactive():
+        raise InvalidInput("Whose password it is must be said.", hint=instead, code="name-missing")
+    return desk.talk.ask("Name:")
+
+
 class Secrets:
     """Passwords: asked for on a terminal, unseen; elsewhere the lines of stdin, in order. Never arguments."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._lines = None if diagnostics.interactive() else _piped().splitlines()
+        self._lines = None if diagnostics.interactive() else _lines(_piped())
 
     def ask(self, question: str, *, twice: bool = False) -> str:
         """One password; a new one is asked for `twice`. Raises InvalidInput when there is no line, or both differ."""
@@ -65,6 +72,11 @@ class Secrets:
         if twice and self._desk.talk.ask_secretly("The same again:") != password:
             raise InvalidInput("The two passwords differ.", hint="Nothing was changed.", code="passwords-differ")
         return password
+
+
+def _lines(text: str) -> list[str]:
+    """The lines without their ends; nothing else that Unicode calls a line ends one."""
+    return [row.removesuffix("\r") for row in text.removesuffix("\n").split("\n")] if text else []
 
 
 def understood(text: str) -> dict[str, str]:
@@ -100,6 +112,10 @@ def _rows(text: str) -> list[str]:
 def _piped() -> str:
     if sys.stdin is None:
         return ""
+    if sys.stdin.isatty():
+        raise InvalidInput(
+            "Nobody can be asked here.", hint="Pipe it in, or unset BOOKCLI_NO_INPUT.", code="input-ended"
+        )
     content = sys.stdin.buffer.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise InvalidInput("The input is too long.", hint=f"At most {MOST_BYTES} bytes.", code="text-too-long")

@@ -15,11 +15,11 @@ TOPICS = ("environment", "exit-codes", "formats", "import-format")
 _EXIT_CODES = """Exit codes
 
   0    done
-  1    a bug in bookcli, or a check that found something (doctor, status, verify, db check)
+  1    a bug in bookcli, or a check that found something (doctor, status, verify, db check, audit verify)
   2    the command line or a value cannot be understood
   3    refused by a rule; the reason is on stderr and in JSON
   4    not found: no such site, test, patient, reference or file
-  5    not signed in, or not allowed
+  5    not signed in, a wrong name or password, or not allowed
   6    some rows of a file were refused, the others are done
   75   not possible now: a booking or visit is PENDING, kept at this desk and sent when the database answers
        (bookcli pending list); if it says NOT kept, and for everything else, nothing was changed: try again later
@@ -41,6 +41,9 @@ _FORMATS = """Formats: -o table|json|ndjson|csv|tsv|ids, --json for -o json
   book, hold, visit, reschedule   outcome (booked, held, refused, pending, unknown), reason, request_key,
                                   appointments: [reference, slot, patient, test, site, resource, start, end, zone,
                                   status, ...], alternatives: [as slots]
+  login                           sessions: [name, role, expires_at]; a token is never shown
+  whoami                          people: [name, full_name, role, sites (none: all), since, ends, idle_minutes, locked,
+                                  must_change_password, permissions]
   an error                        on stderr: {"error": {code, message, hint, exit, retryable, details}}
 
   Times are ISO 8601 with the offset of the site, beside the name of its zone."""
@@ -93,7 +96,7 @@ def _environment() -> str:
     places = config.paths()
     rows = {f"BOOKCLI_{one.name.upper()}": one.metadata["description"] for one in dataclasses.fields(config.Settings)}
     rows |= {
-        "BOOKCLI_HOME": "one directory for settings, data and log; without it the XDG directories",
+        "BOOKCLI_HOME": "one directory for settings, data, log and session; without it the XDG directories",
         "BOOKCLI_NO_INPUT": "set to anything: never ask a question",
         "NO_COLOR": "set to anything: no colour",
         "TZ": "this desk's own time zone",
@@ -103,4 +106,5 @@ def _environment() -> str:
         wrapped = textwrap.wrap(text, 76)
         lines += [f"  {name:<22} {wrapped[0]}", *(" " * 25 + more for more in wrapped[1:])]
     lines += ["", f"Settings file: {places.config_file}", f"Data: {places.data}", f"Log: {places.log_file}"]
+    lines += [f"Session of this desk: below {places.sessions}, one for each database"]
     return "\n".join(lines)

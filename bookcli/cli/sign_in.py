@@ -40,7 +40,7 @@ def login(desk: Desk, name: _NAME = "") -> None:
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
     from . import dialogue  # noqa: PLC0415 - likewise
 
-    who = name or staff.usual_name(desk.context) or desk.talk.ask("Name:")
+    who = name or staff.usual_name(desk.context) or dialogue.name(desk, "bookcli login NAME < password-file")
     if not staff.needs_password(desk.context, who):
         session = staff.sign_in_here(desk.context)
     else:
@@ -61,6 +61,8 @@ def logout(desk: Desk) -> None:
 
     ended = staff.sign_out(desk.context)
     desk.output.show(SIGNED_IN, [], sentence="Signed out." if ended else "Nobody was signed in.")
+    if ended and desk.context.embedded:
+        desk.talk.note("These servers are yours: the next command signs you in again, as a manager.")
 
 
 def lock(desk: Desk) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.errors import InvalidInput
 from . import params
 from .command import Desk, new_app
 from .output import View
@@ -35,9 +37,9 @@ SESSIONS = View(
         ("Session", lambda record: str(record["session_id"])),
         ("Name", lambda record: record["name"]),
         ("Role", lambda record: record["role"]),
-        ("From", lambda record: f"{record['machine']} {record['source']}"),
-        ("Since", lambda record: record["started_at"][:16]),
-        ("Seen", lambda record: record["seen_at"][:16]),
+        ("Desk", lambda record: f"{_desk(record['source'])} ({record['machine']})"),
+        ("Since", lambda record: _moment(record["started_at"])),
+        ("Seen", lambda record: _moment(record["seen_at"])),
         ("", lambda record: "locked" if record["locked"] else "this one" if record["own"] else ""),
     ),
 )
@@ -76,6 +78,7 @@ def add(
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
     from . import dialogue  # noqa: PLC0415 - likewise
 
+    staff.check_new(desk.context, name, role=role, sites=_codes(sites) or ())
     password = dialogue.Secrets(desk).ask(f"First password of {name}:", twice=True)
     staff.add(desk.context, name, password, full_name=full_name, role=role, sites=_codes(sites) or ())
     desk.output.show(STAFF, [], sentence=f"Added {name} ({role}).")
@@ -122,6 +125,7 @@ def disable(desk: Desk, name: _Name, yes: params.Yes = False) -> None:
     """
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
 
+    staff.member(desk.context, name)
     if not desk.talk.agree(f"{name} will be signed out everywhere.", yes=yes):
         desk.talk.note("Not disabled.")
         return
@@ -152,6 +156,7 @@ def reset(desk: Desk, name: _Name) -> None:
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
     from . import dialogue  # noqa: PLC0415 - likewise
 
+    staff.member(desk.context, name)
     staff.reset(desk.context, name, dialogue.Secrets(desk).ask(f"New first password of {name}:", twice=True))
     desk.output.show(STAFF, [], sentence=f"Reset. {name} must change the password at the next sign-in.")
 
@@ -182,6 +187,8 @@ def revoke(
     """
     from ..core.services import staff  # noqa: PLC0415 - the driver comes after the words are understood
 
+    if bool(session) == bool(of):
+        raise InvalidInput("Say either the number of a session or --of NAME.", hint="bookcli session list")
     ended = staff.revoke(desk.context, name=of, session=session or None)
     desk.output.show(SESSIONS, [], sentence=f"Ended {ended} session{'' if ended == 1 else 's'}.")
 
@@ -189,6 +196,17 @@ def revoke(
 def _codes(sites: str) -> list[str] | None:
     """The codes that were typed; None for nothing, none for `all`."""
     return None if not sites else [] if sites == "all" else [code.strip() for code in sites.split(",")]
+
+
+def _desk(source: str) -> str:
+    """The desk and its address, without the program that every desk runs."""
+    program, _, rest = source.partition(" ")
+    return rest if program.startswith("bookcli/") and rest else source
+
+
+def _moment(text: str) -> str:
+    """A moment in the time of this desk, short."""
+    return datetime.fromisoformat(text).astimezone().strftime("%d %b %H:%M")
 
 
 def _state(record: Any) -> str:

@@ -10,12 +10,13 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import config
 from .adapters import local_sockets, session_file
-from .errors import BookcliError, InvalidInput, Unavailable
+from .errors import BookcliError, InvalidInput, NotAllowed, Unavailable
 from .model.staff import SignedIn, checked_name
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def _silent(_: str) -> None:
 _LONGEST_CALL = 5.7
 """Seconds for one call: more than the server's own statement time-out, less than a command's deadline."""
 _SLOW, _STILL_AWAY = 1.0, 2.0
+_LOOKS = 3.0
+"""Seconds that two looks at an embedded server take when it says nothing."""
 
 
 class Context:
@@ -185,16 +188,23 @@ class Context:
             connection = self._connect()
             connection.token = self.token
             return connection
+        began = time.monotonic()
         try:
             connection = self._connect()
         except Unavailable:
-            from .adapters import embedded  # noqa: PLC0415 - only when the server must be started
-
-            embedded.ensure_postgres(self.paths, self.settings, announce=self.announce)
+            self._start(time.monotonic() - began)
             connection = self._connect()
         self._ensure_schema(connection)
         self._ensure_session(connection)
         return connection
+
+    def _start(self, waited: float) -> None:
+        """Starts the embedded server, within what is left of the deadline after so many seconds and two more looks."""
+        from .adapters import embedded  # noqa: PLC0415 - only when the server must be started
+
+        left = max(self.settings.deadline_seconds - waited - _LOOKS, 1.0)
+        settings = replace(self.settings, deadline=str(left))
+        embedded.ensure_postgres(self.paths, settings, announce=self.announce)
 
     def _ensure_schema(self, connection: Connection) -> None:
         from .db import schema  # noqa: PLC0415 - psycopg is 160 ms
@@ -204,13 +214,18 @@ class Context:
             schema.load(connection)
 
     def _ensure_session(self, connection: Connection) -> None:
-        """Whoever the embedded servers belong to is signed in as a manager, unless somebody else is signed in."""
+        """Whoever the embedded servers belong to is signed in as a manager, unless somebody else is or was signed in.
+
+        A clerk's session that ran out does not turn into a manager's: that takes a login or a logout.
+        """
         from .db import gateway  # noqa: PLC0415 - psycopg is 160 ms
 
         connection.token = self.token
         person = gateway.whoami(connection) if connection.token else None
-        if person is None or person.problem == "session-expired":
-            self.sign_in_here(connection)
+        ended = person is not None and person.problem == "session-expired"
+        if person is None or (ended and person.name == operating_system_user()):
+            with contextlib.suppress(NotAllowed):  # disabled: then somebody else must sign in
+                self.sign_in_here(connection)
 
     def sign_in_here(self, connection: Connection) -> SignedIn:
         """Signs in whoever these embedded servers belong to, without a password."""
@@ -218,9 +233,10 @@ class Context:
 
         name = operating_system_user()
         token, expires_at = gateway.sign_in_here(connection, name)
-        session = SignedIn(token, name, "manager", expires_at)
-        self.keep(session)
         connection.token = token
+        person = gateway.whoami(connection)
+        session = SignedIn(token, name, person.role if person else "manager", expires_at)
+        self.keep(session)
         return session
 
     def another(self) -> Context:

@@ -200,7 +200,6 @@ def test_the_doctor_finds_nothing_then_something(
 ) -> None:
     answer = bookcli("doctor", "--json")
     assert (answer.code, answer.json["well"]) == (0, True)
-    (own_environment / "state").mkdir(parents=True)
     (own_environment / "state").chmod(0o755)
     answer = bookcli("doctor", "--json")
     assert answer.code == 1

@@ -244,7 +244,9 @@ def test_a_desk_with_nothing_waiting_imports_nothing_for_it(clinic: Clinic, spoo
 def test_a_process_of_its_own_keeps_and_another_one_sends(clinic: Clinic, database: str) -> None:
     slot = clinic.slot("mri")
     words = ("book", "--patient", "P1", "--test", "mri", "--slot", str(slot), "--json")
-    answer = process(*words, BOOKCLI_DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    nowhere = "postgresql://nobody@127.0.0.1:1/nothing"
+    clinic.desk_at(nowhere).close()
+    answer = process(*words, BOOKCLI_DATABASE_URL=nowhere)
     assert (answer.code, json.loads(answer.out)["outcome"]) == (75, "pending")
     # It was asked of the database at another address, whose identity this desk never learnt.
     assert process("pending", "replay", "-o", "ids").out == ""

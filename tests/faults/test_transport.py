@@ -173,7 +173,7 @@ def test_somebody_who_plays_the_server_hears_nothing(authority: Authority) -> No
 def test_the_role_that_works_in_the_clear_is_refused_by_the_server(postgres: SecurePostgres) -> None:
     """The other side of it: with `hostssl` in pg_hba.conf a desk that forgets sslmode does not get in."""
     plain = f"postgresql://postgres:{quote(PASSWORD)}@127.0.0.1:{postgres.port}/postgres?sslmode=disable"
-    assert _book(plain)[0] == 75
+    assert _book(plain)[0] == 5
 
 
 @pytest.fixture(scope="module")
@@ -289,3 +289,13 @@ def test_the_environment_of_the_driver_counts_too(context: Context, monkeypatch:
         assert all(one.well for one in services.transport(patient))
         monkeypatch.setenv("PGSSLMODE", "require")
         assert not all(one.well for one in services.transport(patient))
+
+
+def test_a_machine_that_is_not_let_in_is_told_so_and_nothing_waits(
+    postgres: SecurePostgres, authority: Authority, own_environment: Path
+) -> None:
+    """A wrong password is no outage: a request that was kept for it would wait for ever."""
+    wrong = _address(postgres.port, authority.file).replace(quote(PASSWORD), "wrong")
+    code, said = _book(wrong)
+    assert (code, said.splitlines()[0]) == (5, "The database does not let this machine in.")
+    assert PASSWORD not in said and not (own_environment / "data" / "spool").exists()

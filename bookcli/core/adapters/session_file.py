@@ -11,14 +11,16 @@ import os
 import re
 import stat
 import zlib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from ..config import Paths, Settings
-from ..errors import NotAllowed, Unavailable
-from ..model.staff import SignedIn
+from ..errors import InvalidInput, NotAllowed, Unavailable
+from ..model.staff import SignedIn, checked_name, checked_role
 
 _SECRETS = re.compile(r"(?<=//)[^/@]*@|password=('[^']*'|\S*)", re.IGNORECASE)
+_TOKEN = re.compile(r"[0-9a-f]{64}")
 
 
 def path(paths: Paths, settings: Settings) -> Path:
@@ -32,27 +34,28 @@ def path(paths: Paths, settings: Settings) -> Path:
 def read(file: Path) -> SignedIn | None:
     """What is kept; None when nothing is. Raises NotAllowed `session-file-open` when others could read or place it."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        # Not waiting, because somebody else may have placed a pipe there.
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     except OSError:
         raise _refused(file, "cannot be read, or is a link") from None
-    with os.fdopen(descriptor, encoding="utf-8") as stream:
-        _check(os.fstat(stream.fileno()), file, 0o077, f"chmod 600 '{file}'")
-        _check(file.parent.stat(), file.parent, 0o077, f"chmod 700 '{file.parent}'")
-        return _understood(stream.read(4096))
+    try:
+        _check(os.fstat(descriptor), file, stat.S_ISREG, f"chmod 600 '{file}'")
+        _check(file.parent.stat(), file.parent, stat.S_ISDIR, f"chmod 700 '{file.parent}'")
+        return _understood(os.read(descriptor, 4096))
+    finally:
+        os.close(descriptor)
 
 
-def _understood(text: str) -> SignedIn | None:
+def _understood(text: bytes) -> SignedIn | None:
     try:
         content = json.loads(text)
-        return SignedIn(
-            str(content["token"]),
-            str(content["name"]),
-            str(content["role"]),
-            datetime.fromisoformat(content["expires_at"]),
-        )
-    except (ValueError, KeyError, TypeError):
+        token, expires_at = content["token"], datetime.fromisoformat(content["expires_at"])
+        if not _TOKEN.fullmatch(token) or expires_at.tzinfo is None:
+            return None
+        return SignedIn(token, checked_name(content["name"]), checked_role(content["role"]), expires_at)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, InvalidInput):
         return None
 
 
@@ -68,7 +71,8 @@ def write(file: Path, session: SignedIn) -> None:
     try:
         file.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         file.parent.mkdir(mode=0o700, exist_ok=True)
-        _check(file.parent.stat(), file.parent, 0o077, f"chmod 700 '{file.parent}'")
+        _check(file.parent.stat(), file.parent, stat.S_ISDIR, f"chmod 700 '{file.parent}'")
+        part.unlink(missing_ok=True)
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
             json.dump(content, stream)
@@ -87,11 +91,12 @@ def forget(file: Path) -> None:
         file.unlink()
 
 
-def _check(found: os.stat_result, what: Path, forbidden: int, advice: str) -> None:
-    regular = stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)
-    if not regular or found.st_uid != os.geteuid():
+def _check(found: os.stat_result, what: Path, expected: Callable[[int], bool], advice: str) -> None:
+    if not expected(found.st_mode):
+        raise _refused(what, "is not what it should be")
+    if found.st_uid != os.geteuid():
         raise _refused(what, "does not belong to you")
-    if stat.S_IMODE(found.st_mode) & forbidden:
+    if stat.S_IMODE(found.st_mode) & 0o077:
         raise _refused(what, "can be reached by others", advice)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 
 from ..errors import Unavailable
 from ..model.staff import Stretching
@@ -17,9 +16,20 @@ WANTED = Stretching(b"", passes=2, memory_kib=65536, lanes=1)
 _MOST_MEMORY_KIB = 4 * 1024 * 1024
 
 
-def fresh() -> Stretching:
-    """The costs for a new password with a salt of its own."""
-    return replace(WANTED, salt=os.urandom(SALT_BYTES))
+def wanted(least: Stretching) -> Stretching:
+    """The costs for a new password, without a salt: ours, or what the database says is the least."""
+    return Stretching(
+        b"",
+        max(WANTED.passes, least.passes),
+        max(WANTED.memory_kib, least.memory_kib),
+        max(WANTED.lanes, least.lanes),
+    )
+
+
+def fresh(least: Stretching) -> Stretching:
+    """As `wanted`, with a salt of its own."""
+    costs = wanted(least)
+    return Stretching(os.urandom(SALT_BYTES), costs.passes, costs.memory_kib, costs.lanes)
 
 
 def stretched(password: str, how: Stretching) -> bytes:

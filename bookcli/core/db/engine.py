@@ -16,7 +16,7 @@ import psycopg
 
 from ... import __version__
 from ..errors import BookcliError, InvalidInput, NotAllowed, OutcomeUnknown, Refused, Unavailable
-from .transport import untrusted
+from .transport import turned_away, untrusted
 from .watchdog import watched
 
 
@@ -83,7 +83,7 @@ def connect(dsn: str, *, deadline: float = 8.0, desk: str = "") -> Connection:
             application_name=f"bookcli/{__version__} {(desk or os.uname().nodename).split('.')[0]}"[:63],
         )
     except psycopg.Error as problem:
-        raise untrusted(problem) or _away(problem, "connect") from None
+        raise untrusted(problem) or turned_away(problem) or _away(problem, "connect") from None
     connection.deadline = deadline
     return connection
 

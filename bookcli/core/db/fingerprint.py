@@ -78,6 +78,17 @@ SELECT 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid)
  WHERE p.prokind IN ('f', 'p')
    AND NOT EXISTS (SELECT FROM of_extensions e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)
 UNION ALL
+-- Owners are in the grants: whoever owns a thing is the first to have been granted it.
+SELECT 'grant', 'relation ' || name,
+       (SELECT string_agg(a::text, ' ' ORDER BY a::text)
+          FROM unnest(coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))) a)
+  FROM relations WHERE relkind IN ('r', 'p', 'v', 'm', 'S')
+UNION ALL
+SELECT 'grant', 'function ' || p.oid::regprocedure::text,
+       (SELECT string_agg(a::text, ' ' ORDER BY a::text) FROM unnest(coalesce(p.proacl, acldefault('f', p.proowner))) a)
+  FROM pg_proc p JOIN ours n ON n.oid = p.pronamespace
+ WHERE NOT EXISTS (SELECT FROM of_extensions e WHERE e.classid = 'pg_proc'::regclass AND e.objid = p.oid)
+UNION ALL
 SELECT 'comment', i.type || ' ' || i.identity, d.description
   FROM pg_description d CROSS JOIN LATERAL pg_identify_object(d.classoid, d.objoid, d.objsubid) i
  WHERE i.identity ~ '(^| )(app|ext)\\.'

@@ -41,12 +41,13 @@ class Password:
         return (self.key, self.how.salt, self.how.passes, self.how.memory_kib, self.how.lanes)
 
 
-def parameters(connection: Connection, name: str) -> Stretching:
-    """How the password of a name is stretched; for an unknown name an answer that looks like any other."""
-    salt, passes, memory_kib, lanes = _one(
-        connection, "SELECT * FROM app.sign_in_parameters(%s)", (name,), writes=False
-    )
-    return Stretching(bytes(salt), passes, memory_kib, lanes)
+def parameters(connection: Connection, name: str) -> tuple[Stretching, Stretching]:
+    """How the password of a name is stretched, and the least a new one is (without salt).
+
+    For an unknown name an answer that looks like any other.
+    """
+    row = _one(connection, "SELECT * FROM app.sign_in_parameters(%s)", (name,), writes=False)
+    return Stretching(bytes(row[0]), *row[1:4]), Stretching(b"", *row[4:])
 
 
 def sign_in(connection: Connection, name: str, key: bytes, previous: str | None) -> Answer:
@@ -130,7 +131,7 @@ def reset(connection: Connection, name: str, password: Password) -> str:
 
 def revoke(connection: Connection, *, name: str = "", session: int | None = None) -> int:
     """How many live sessions were ended."""
-    statement = "SELECT app.revoke_sessions(%s, %s, %s)"
+    statement = "SELECT app.revoke_sessions(%s, %s::bigint, %s)"
     return int(_one(connection, statement, (name or None, session, connection.token))[0])
 
 

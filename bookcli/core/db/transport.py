@@ -1,4 +1,4 @@
-"""What to say when the server at the database's address could not show who it is; nothing was sent to it then.
+"""What to say when the server at the database's address could not show who it is, or does not let this machine in.
 
 What must stay true: no word of the driver leaves this module.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import psycopg
 
-from ..errors import Unavailable
+from ..errors import NotAllowed, Unavailable
 
 _UNTRUSTED = {
     "does not support SSL": "The database's server offers no encrypted connection, and the settings ask for one.",
@@ -16,6 +16,13 @@ _UNTRUSTED = {
     "root certificate file": "The file of trusted authorities that the settings name cannot be read.",
 }
 """What libpq says, and what is said instead."""
+
+_TURNED_AWAY = (
+    *("password authentication failed", "no password supplied", "permission denied for database"),
+    *("no pg_hba.conf entry", "is not permitted to log in", "pg_hba.conf rejects", "authentication failed"),
+)
+"""What servers and pools say to a machine that they do not let in. A server that speaks another language is not
+understood, and is then told as one that does not answer."""
 
 
 def untrusted(problem: psycopg.Error) -> Unavailable | None:
@@ -29,3 +36,14 @@ def untrusted(problem: psycopg.Error) -> Unavailable | None:
                 code="database-untrusted",
             )
     return None
+
+
+def turned_away(problem: psycopg.Error) -> NotAllowed | None:
+    """The error for a machine that may not come in, which waiting does not change. None: that was not the trouble."""
+    if not any(words in str(problem) for words in _TURNED_AWAY):
+        return None
+    return NotAllowed(
+        "The database does not let this machine in.",
+        hint="Check the role and the password in BOOKCLI_DATABASE_URL, or ask the database's owner.",
+        code="database-refuses",
+    )

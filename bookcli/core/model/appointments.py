@@ -129,6 +129,7 @@ _SENTENCES = {
     "visit-refused": "Not booked, because another appointment of the visit was refused.",
     "capacity-below-booked": "{booked} are already booked in that slot.",
     "out-of-order": "The tests of the visit would not follow one another in the given order.",
+    "forbidden": "You may not book that: it is at another site than yours, or in the past.",
     "busy": "Too many desks want that place at the same moment.",
 }
 

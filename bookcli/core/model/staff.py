@@ -28,11 +28,7 @@ class Stretching:
 
     def weaker_than(self, other: Stretching) -> bool:
         """Whether one of the costs is below the other's."""
-        ours = (self.passes * self.memory_kib, self.memory_kib)
-        return any(
-            mine < theirs
-            for mine, theirs in zip(ours, (other.passes * other.memory_kib, other.memory_kib), strict=True)
-        )
+        return self.passes < other.passes or self.memory_kib < other.memory_kib or self.lanes < other.lanes
 
 
 @dataclass(frozen=True, slots=True)

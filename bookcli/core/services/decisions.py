@@ -14,7 +14,7 @@ from typing import Any
 from .. import clock
 from ..context import Context
 from ..db import kernel
-from ..errors import NotFound, Unavailable
+from ..errors import NotAllowed, NotFound, Unavailable
 from ..model.appointments import UNKNOWN_THINGS, WON, Outcome, Verdict, sentence
 from ..model.pending import Asked
 from ..model.requests import BookingRequest
@@ -23,6 +23,7 @@ from . import availability_changes, slots, suggestions
 from .attempts import until_known
 
 MOST_TRIES = 50
+_YOURS = "bookcli whoami shows where you may book, with --permissions what you may do."
 
 
 def send(context: Context, asked: Asked, *, offer: bool = True) -> Outcome:
@@ -66,7 +67,7 @@ def outcome(
     *,
     offer: bool = True,
 ) -> Outcome:
-    """One answer for all of the requests: won only when each of them is. Raises NotFound for what does not exist."""
+    """One answer for all of the requests: won only when each of them is. Raises NotFound, NotAllowed `forbidden`."""
     verdicts = [_as_it_is_now(request, verdict) for request, verdict in zip(requests, verdicts, strict=True)]
     lost = [(r, v) for r, v in zip(requests, verdicts, strict=True) if v.verdict not in WON]
     if not lost:
@@ -76,6 +77,8 @@ def outcome(
     request, why = next(((r, v) for r, v in lost if v.verdict != "visit-refused"), lost[0])
     if why.verdict in UNKNOWN_THINGS:
         _raise_not_found(context, request, why)
+    if why.verdict == "forbidden":
+        raise NotAllowed(sentence(why.verdict), hint=_YOURS, code=why.verdict)
     return Outcome(
         "refused",
         why.verdict,

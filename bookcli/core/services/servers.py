@@ -113,6 +113,7 @@ def _files(context: Context) -> Iterator[Finding]:
         ("queue files", paths.valkey),
         ("log directory", paths.state),
         ("pending requests", paths.spool),
+        ("session directory", paths.sessions),
     )
     for name, path, forbidden in (
         ("data directory", paths.data, 0o022),

@@ -6,18 +6,20 @@ and say the same.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 from ..adapters import stretching
 from ..context import Context, operating_system_user
 from ..db import gateway
 from ..db.gateway import Password
-from ..errors import InvalidInput, NotAllowed, NotFound, Refused
+from ..errors import BookcliError, InvalidInput, NotAllowed, NotFound, OutcomeUnknown, Refused, Unavailable
 from ..model.staff import (
     Member,
     Person,
     Session,
     SignedIn,
+    Stretching,
     checked_name,
     checked_role,
     new_password,
@@ -36,17 +38,29 @@ def sign_in(context: Context, name: str, password: str) -> SignedIn:
     """
     login, secret = checked_name(name), normal_password(password)
     connection = context.connection()
-    how = gateway.parameters(connection, login)
+    how, least = gateway.parameters(connection, login)
     key = stretching.stretched(secret, how)
-    answer = gateway.sign_in(connection, login, key, context.token)
+    answer = once(lambda: gateway.sign_in(connection, login, key, context.token))
     if answer.verdict != "signed-in":
         raise _not_signed_in(answer.verdict, answer.wait_seconds)
     assert answer.token and answer.name and answer.role and answer.expires_at
     session = SignedIn(answer.token, answer.name, answer.role, answer.expires_at, bool(answer.must_change))
-    context.keep(session)
-    if how.weaker_than(stretching.WANTED):
-        gateway.change_password(connection, key, _stretched(secret), only_stretched=True)
+    _keep(context, session)
+    if how.weaker_than(stretching.wanted(least)):
+        with contextlib.suppress(BookcliError):  # signed in all the same, and the next time is soon enough
+            gateway.change_password(connection, key, _stretched(secret, least), only_stretched=True)
     return session
+
+
+def _keep(context: Context, session: SignedIn) -> None:
+    """Keeps it at the desk; one that cannot be kept is ended, because nobody would have its token."""
+    try:
+        context.keep(session)
+    except BookcliError:
+        connection = context.connection()
+        connection.token = session.token
+        gateway.sign_out(connection)
+        raise
 
 
 def usual_name(context: Context) -> str:
@@ -57,10 +71,14 @@ def usual_name(context: Context) -> str:
 
 
 def needs_password(context: Context, name: str) -> bool:
-    """False for the user of this machine at their own embedded servers, unless they have chosen a password."""
-    if not context.embedded or name != operating_system_user():
+    """False for the user of this machine at their own embedded servers, unless they have chosen a password.
+
+    Raises InvalidInput when it cannot be a name at all, so that nobody is asked for a password in vain.
+    """
+    login = checked_name(name)
+    if not context.embedded or login != operating_system_user():
         return True
-    return gateway.has_password(context.connection(), name)
+    return gateway.has_password(context.connection(), login)
 
 
 def sign_in_here(context: Context) -> SignedIn:
@@ -74,10 +92,21 @@ def meanings(context: Context) -> dict[str, str]:
 
 
 def sign_out(context: Context) -> bool:
-    """Ends the session and forgets it; False when there was none."""
+    """Ends the session and forgets it; False when there was none.
+
+    Raises Unavailable `session-forgotten` when the database cannot be told: the desk has forgotten it even then.
+    """
     if context.token is None:
         return False
-    ended = gateway.sign_out(context.connection())
+    try:
+        ended = gateway.sign_out(context.connection())
+    except (Unavailable, OutcomeUnknown):
+        context.keep(None)
+        raise Unavailable(
+            "This desk has forgotten the session, but the database could not be told.",
+            hint="Nobody can use it any more; it expires by itself.",
+            code="session-forgotten",
+        ) from None
     context.keep(None)
     return ended
 
@@ -103,11 +132,11 @@ def change_password(context: Context, old: str, new: str) -> None:
     person = whoami(context)
     secret = new_password(new, person.name)
     connection = context.connection()
-    how = gateway.parameters(connection, person.name)
+    how, least = gateway.parameters(connection, person.name)
     if old and secret == normal_password(old):
         raise InvalidInput("The new password is the old one.", code="password-invalid", details={"field": "password"})
     key = stretching.stretched(normal_password(old), how) if old else None
-    verdict = gateway.change_password(connection, key, _stretched(secret))
+    verdict = gateway.change_password(connection, key, _stretched(secret, least))
     if verdict != "changed":
         raise _not_signed_in(verdict, 0)
 
@@ -126,11 +155,28 @@ def add(
     """
     login, as_role = checked_name(name), checked_role(role)
     called = clean_name(full_name or login, label="full name")
-    secret = _stretched(new_password(password, login))
+    secret = _stretched(new_password(password, login), _least(context, login))
     verdict = once(lambda: gateway.add(context.connection(), login, called, as_role, sites, secret))
     if verdict == "name-taken":
-        raise Refused("Somebody has that name already.", hint="bookcli staff list", code="name-taken")
+        raise _taken()
     _expect(context, verdict, "created", sites)
+
+
+def check_new(context: Context, name: str, *, role: str = "desk", sites: Sequence[str] = ()) -> None:
+    """Raises what `add` would, before anybody is asked for a password."""
+    login, _ = checked_name(name), checked_role(role)
+    if any(one.name == login for one in staff(context)):
+        raise _taken()
+    suggestions.check_codes(context, sites=sites)
+
+
+def member(context: Context, name: str) -> Member:
+    """One of the staff. Raises NotFound `staff-unknown`, NotAllowed, InvalidInput."""
+    login = checked_name(name)
+    for one in staff(context):
+        if one.name == login:
+            return one
+    raise _unknown()
 
 
 def change(
@@ -159,7 +205,7 @@ def change(
 def reset(context: Context, name: str, password: str) -> None:
     """Gives somebody a password that they must change, unlocks the name and ends its sessions. Raises NotFound."""
     login = checked_name(name)
-    secret = _stretched(new_password(password, login))
+    secret = _stretched(new_password(password, login), _least(context, login))
     _expect(context, once(lambda: gateway.reset(context.connection(), login, secret)), "changed")
 
 
@@ -181,8 +227,12 @@ def revoke(context: Context, *, name: str = "", session: int | None = None) -> i
     return ended
 
 
-def _stretched(password: str) -> Password:
-    how = stretching.fresh()
+def _least(context: Context, name: str) -> Stretching:
+    return gateway.parameters(context.connection(), name)[1]
+
+
+def _stretched(password: str, least: Stretching) -> Password:
+    how = stretching.fresh(least)
     return Password(stretching.stretched(password, how), how)
 
 
@@ -190,7 +240,15 @@ def _expect(context: Context, verdict: str, wanted: str, sites: Sequence[str] = 
     if verdict == "site-unknown":
         suggestions.check_codes(context, sites=sites)
     if verdict != wanted:
-        raise NotFound("Nobody has that name.", hint="bookcli staff list", code="staff-unknown")
+        raise _unknown()
+
+
+def _unknown() -> NotFound:
+    return NotFound("Nobody has that name.", hint="bookcli staff list", code="staff-unknown")
+
+
+def _taken() -> Refused:
+    return Refused("Somebody has that name already.", hint="bookcli staff list", code="name-taken")
 
 
 def _not_signed_in(verdict: str, wait: int) -> NotAllowed:

@@ -35,6 +35,17 @@ DAMAGE = {
         "function",
         "app.next_mrn()",
     ),
+    "GRANT SELECT ON app.patient TO bookcli_desk": ("grant", "relation app.patient"),
+    "GRANT EXECUTE ON FUNCTION app.note_look TO bookcli_desk": (
+        "grant",
+        "function app.note_look(text,integer[],bigint)",
+    ),
+    "ALTER TABLE app.patient DISABLE ROW LEVEL SECURITY": ("table", "app.patient"),
+    "ALTER FUNCTION app.agenda SECURITY INVOKER": (
+        "function",
+        "app.agenda(integer,date,text,text,text)",
+    ),
+    "ALTER TABLE app.staff OWNER TO bookcli": ("grant", "relation app.staff"),
     "CREATE VIEW app.mine AS SELECT 1 AS one": ("view", "app.mine"),
     "DELETE FROM app.status_change WHERE to_status = 'noshow'": ("row", "app.status_change booked noshow"),
     "ALTER DATABASE {name} RESET lock_timeout": ("setting", "lock_timeout"),
@@ -75,6 +86,7 @@ def test_a_role_that_may_not_create_databases_is_told_what_was_not_compared(owni
     admin = owning.connection()
     admin.execute("DROP ROLE IF EXISTS humble")
     admin.execute("CREATE ROLE humble LOGIN")
+    admin.execute(f"GRANT CONNECT ON DATABASE {admin.info.dbname} TO humble".encode())
     admin.execute("GRANT USAGE ON SCHEMA app TO humble; GRANT SELECT ON ALL TABLES IN SCHEMA app TO humble")
     try:
         with Context(Settings(database_url=make_conninfo(owning.dsn, user="humble")), owning.paths) as humble:

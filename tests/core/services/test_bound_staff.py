@@ -1,0 +1,40 @@
+"""Somebody who is bound to a site: what they are told when they reach for another one."""
+
+from __future__ import annotations
+
+import pytest
+
+from bookcli.core.context import Context
+from bookcli.core.errors import NotAllowed
+from bookcli.core.services import agenda, appointments, patients, schedules
+from tests.clinic import Clinic
+
+
+@pytest.fixture
+def bound(clinic: Clinic) -> Context:
+    """A desk whose staff may book and change at the site `south` only."""
+    clinic.run("UPDATE staff SET sites = ARRAY[(SELECT site_id FROM site WHERE code = 'south')]")
+    return clinic.context
+
+
+def test_another_site_is_not_offered_and_not_kept(clinic: Clinic, bound: Context) -> None:
+    with pytest.raises(NotAllowed) as refusal:
+        appointments.book(bound, clinic.request(1, "mri", clinic.slot("mri")))
+    assert (refusal.value.code, "at another site than yours" in refusal.value.message) == ("forbidden", True)
+    assert clinic.rows("SELECT 1 FROM request") == []
+    assert not bound.paths.spool.exists()
+
+
+def test_their_own_site_and_every_patient_are_theirs(clinic: Clinic, bound: Context) -> None:
+    outcome = appointments.book(bound, clinic.request(1, "xray", clinic.slot("xray")))
+    assert outcome.outcome == "booked"
+    assert patients.get(bound, "P1").appointments_ahead == 1
+    assert [row["patient"] for row in agenda.day(bound, "south", clinic.day(1))] == ["P1"]
+
+
+def test_the_day_and_the_closures_of_another_site_are_not_theirs(clinic: Clinic, bound: Context) -> None:
+    with pytest.raises(NotAllowed):
+        agenda.day(bound, "north", clinic.day(1))
+    (start,) = clinic.row("SELECT starts_at FROM slot WHERE slot_id = %s", (clinic.slot("mri"),))
+    with pytest.raises(NotAllowed):
+        schedules.close(bound, "north", "mri-1", start, start.replace(hour=23), "holiday")
