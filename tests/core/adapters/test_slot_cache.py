@@ -272,7 +272,9 @@ def test_a_slow_reader_and_two_writers_leave_nothing_stale(clinic: Clinic, valke
         plain_stale += int(valkey.client.get(f"plain:{slot}") or 0) != versions[slot]
     assert stale == 0
     assert known >= len(days) // 3
-    assert plain_stale >= len(days) // 4, "without compare-and-set nothing went wrong, so this test shows nothing"
+    assert plain_stale >= sum(map(_is_forced, slots)) > 0, (
+        "without compare-and-set nothing went wrong, so this test shows nothing"
+    )
 
 
 def test_a_redis_that_is_down_is_asked_once_in_five_seconds_by_all_processes(tmp_path: Path) -> None:
