@@ -28,7 +28,7 @@ unix_socket_dir = {directory}
 listen_port = 6432
 auth_type = trust
 auth_file = {directory}/users.txt
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = {size}
 max_client_conn = 300
 query_wait_timeout = 5
@@ -38,14 +38,14 @@ server_connect_timeout = 2
 
 
 @contextlib.contextmanager
-def pooled(dsn: str, *, size: int) -> Iterator[str]:
+def pooled(dsn: str, *, size: int, mode: str = "transaction") -> Iterator[str]:
     """The address of the same database through a pool of `size` server connections."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
     assert program, "pgbouncer is missing: apt-get install pgbouncer"
     directory = Path(tempfile.mkdtemp(prefix="bookcli-pool-", dir="/tmp"))
     where = conninfo.conninfo_to_dict(dsn)
     (directory / "pgbouncer.ini").write_text(
-        _SETTINGS.format(host=where["host"], port=where.get("port", 5432), directory=directory, size=size)
+        _SETTINGS.format(host=where["host"], port=where.get("port", 5432), directory=directory, size=size, mode=mode)
     )
     (directory / "users.txt").write_text(
         "".join(f'"{name}" ""\n' for name in (ROLE, *(f"tests_{kind}" for kind in servers.MACHINES)))
