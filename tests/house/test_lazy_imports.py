@@ -88,6 +88,7 @@ def test_slots_and_book_import_typer_the_driver_and_themselves(clinic: Clinic) -
             )
         }  # fmt: skip
         assert "bookcli.core.adapters.embedded" not in own
+        assert not {"bookcli.core.model.patients", "bookcli.core.model.catalog"} & own
 
 
 def test_slots_answered_by_the_cache_import_redis_and_no_driver(
