@@ -15,7 +15,7 @@ from . import staff
 
 __all__ = ["Difference", "check", "init", "upgrade", "verify"]
 
-TRIES, PAUSE_SECONDS = 12, 0.4
+TRIES, PAUSE_SECONDS = 8, 0.4
 """How often, and with what pauses, an upgrade looks for a moment in which nobody uses a table."""
 
 
@@ -93,7 +93,7 @@ def _apply(connection: Connection, number: int, file: Path) -> bool:
         except RetryableConflict:
             if attempt == TRIES:
                 raise
-            time.sleep(random.uniform(0, 2 * PAUSE_SECONDS))
+            time.sleep(random.uniform(PAUSE_SECONDS / 2, PAUSE_SECONDS))
     raise AssertionError
 
 
