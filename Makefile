@@ -24,6 +24,7 @@ demo-stop: install
 
 test: install test-servers
 	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --pooled tests/core tests/cli
 
 # What breaks while desks are booking: node death, frozen primaries, killed pools. Takes some minutes.
 faults: install test-servers

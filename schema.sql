@@ -2200,6 +2200,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION counters IS 'How many slots the next two weeks have, how many have a free place, and how many are miscounted.';
 
+CREATE FUNCTION oldest_unsent() RETURNS interval LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS
+$$ SELECT now() - min(moment) FROM notification WHERE sent_at IS NULL $$;
+COMMENT ON FUNCTION oldest_unsent IS 'How long the message has waited that waits longest; NULL when none waits.';
+
 
 -- The audit: looks, seals and their proof -------------------------------------------------------------------------
 
@@ -2759,7 +2763,7 @@ GRANT SELECT ON schema_version, permission, role_permission, site
 GRANT SELECT ON test, resource, resource_test, schedule, closure, slot, status_change
    TO bookcli_desk, bookcli_worker, bookcli_admin;
 
-GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters
+GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters, oldest_unsent
    TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION
   find_slots, book, confirm, cancel, set_status, place_of, look_at, references_from, agenda, history_of, affected,

@@ -21,7 +21,6 @@ from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway, kernel
 from bookcli.core.model.requests import BookingRequest, Place, new_key
 from bookcli.core.model.staff import SignedIn
-from tests.servers import login_as_owner
 
 DAYS = 10
 STAFF = "tests"
@@ -92,8 +91,9 @@ class Clinic:
 
     @cached_property
     def owner_dsn(self) -> str:
-        """The address for whoever runs the server."""
-        return login_as_owner(self.context.dsn)
+        """The address for whoever runs the server, past any pool."""
+        where = self.owner.info
+        return f"postgresql://{where.user}@/{where.dbname}?host={where.host}&port={where.port}"
 
     def row(self, statement: str, values: tuple[Any, ...] = ()) -> tuple[Any, ...]:
         """The only row of a query."""

@@ -18,9 +18,23 @@ from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway
 from bookcli.core.model.staff import SignedIn
 from tests import clinic as clinics
+from tests.pooler import Pools
 from tests.servers import NEWEST, OLDEST, Server, Servers, engine_connection, load_schema, login_as
 from tests.valkeys import Valkey
 from tests.valkeys import valkey as running_valkey
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--pooled` puts every desk of the tests behind a pgbouncer in transaction pooling."""
+    parser.addoption("--pooled", action="store_true", help="desks reach the database through a real pgbouncer")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--pooled`, only what has a desk runs, and what needs a server connection of its own does not."""
+    if config.getoption("--pooled"):
+        kept = [one for one in items if "context" in one.fixturenames and not one.get_closest_marker("unpooled")]  # type: ignore[attr-defined]
+        config.hook.pytest_deselected(items=[one for one in items if one not in kept])
+        items[:] = kept
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,6 +53,16 @@ def servers() -> Iterator[Servers]:
         assert [name for name in clinics.NAMES if name in running.logs()] == []
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def pools() -> Iterator[Pools]:
+    """The pools of this run, each started on first use."""
+    running = Pools()
+    try:
+        yield running
+    finally:
+        running.close()
 
 
 @pytest.fixture(scope="session")
@@ -97,11 +121,18 @@ def owner(database: str) -> Iterator[engine.Connection]:
 
 
 @pytest.fixture
+def desk_dsn(database: str, request: pytest.FixtureRequest) -> str:
+    """The address of the fresh database for a desk; with `--pooled` it leads through the pool."""
+    direct = login_as(database, "desk")
+    return str(request.getfixturevalue("pools").address(direct)) if request.config.getoption("--pooled") else direct
+
+
+@pytest.fixture
 def context(
-    database: str, owner: engine.Connection, own_environment: Path, monkeypatch: pytest.MonkeyPatch
+    desk_dsn: str, owner: engine.Connection, own_environment: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Context]:
     """A desk with a manager's session on the fresh database; commands that the test starts are at the same desk."""
-    dsn = login_as(database, "desk")
+    dsn = desk_dsn
     monkeypatch.setenv("BOOKCLI_DATABASE_URL", dsn)
     directories = Paths(own_environment / "config", own_environment / "data", own_environment / "state")
     with Context(Settings(database_url=dsn), directories) as opened:

@@ -17,6 +17,9 @@ from psycopg import conninfo
 from bookcli.core.adapters.local_sockets import ROLE
 from tests import servers
 
+SERVER_CONNECTIONS = 20
+"""How many connections of one database a pool of the whole suite has."""
+
 _SETTINGS = """[databases]
 * = host={host} port={port}
 [pgbouncer]
@@ -25,7 +28,7 @@ unix_socket_dir = {directory}
 listen_port = 6432
 auth_type = trust
 auth_file = {directory}/users.txt
-pool_mode = transaction
+pool_mode = {mode}
 default_pool_size = {size}
 max_client_conn = 300
 query_wait_timeout = 5
@@ -35,14 +38,14 @@ server_connect_timeout = 2
 
 
 @contextlib.contextmanager
-def pooled(dsn: str, *, size: int) -> Iterator[str]:
+def pooled(dsn: str, *, size: int, mode: str = "transaction") -> Iterator[str]:
     """The address of the same database through a pool of `size` server connections."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
     assert program, "pgbouncer is missing: apt-get install pgbouncer"
     directory = Path(tempfile.mkdtemp(prefix="bookcli-pool-", dir="/tmp"))
     where = conninfo.conninfo_to_dict(dsn)
     (directory / "pgbouncer.ini").write_text(
-        _SETTINGS.format(host=where["host"], port=where.get("port", 5432), directory=directory, size=size)
+        _SETTINGS.format(host=where["host"], port=where.get("port", 5432), directory=directory, size=size, mode=mode)
     )
     (directory / "users.txt").write_text(
         "".join(f'"{name}" ""\n' for name in (ROLE, *(f"tests_{kind}" for kind in servers.MACHINES)))
@@ -59,9 +62,7 @@ def pooled(dsn: str, *, size: int) -> Iterator[str]:
         extra_groups=[] if os.geteuid() == 0 else None,
         stdout=subprocess.DEVNULL,
     )
-    address = conninfo.make_conninfo(
-        "", host=str(directory), port=6432, dbname=str(where["dbname"]), user=str(where["user"])
-    )
+    address = f"postgresql://{where['user']}@/{where['dbname']}?host={directory}&port=6432"
     try:
         _wait_for(address, process)
         yield address
@@ -69,6 +70,27 @@ def pooled(dsn: str, *, size: int) -> Iterator[str]:
         process.terminate()
         process.wait(10)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+class Pools:
+    """One pool in front of each server, started on first use; `address` leads through it to any of its databases."""
+
+    def __init__(self) -> None:
+        self._running = contextlib.ExitStack()
+        self._directories: dict[str, str] = {}
+
+    def address(self, dsn: str) -> str:
+        """The address of the same database for the same role, through the pool of its server."""
+        where = conninfo.conninfo_to_dict(dsn)
+        server = str(where["host"])
+        if server not in self._directories:
+            opened = self._running.enter_context(pooled(dsn, size=SERVER_CONNECTIONS))
+            self._directories[server] = str(conninfo.conninfo_to_dict(opened)["host"])
+        return f"postgresql://{where['user']}@/{where['dbname']}?host={self._directories[server]}&port=6432"
+
+    def close(self) -> None:
+        """Ends them all."""
+        self._running.close()
 
 
 def _wait_for(address: str, process: subprocess.Popen[bytes]) -> None:

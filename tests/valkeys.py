@@ -46,6 +46,7 @@ class Valkey:
     def start(self) -> None:
         """Starts it and waits until it answers."""
         words = [program(), "--port", "0", "--unixsocket", str(self.socket), "--save", "", "--dir", str(self._home)]
+        words += ["--appendonly", "yes", "--appendfsync", "no"]
         self._process = subprocess.Popen([*words, *self._settings], stdout=subprocess.DEVNULL)
         until = time.monotonic() + 20
         while True:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from bookcli.core.config import Settings
+from bookcli.core.config import Settings, paths
 from bookcli.core.context import Context
 from bookcli.core.db import engine, kernel
+from bookcli.core.services import pending
 from tests.clinic import sign_in
 from tests.faults.load import Entry, Load, ask
+from tests.faults.programs import wait_until
 
 _BOOKINGS = """
 SELECT request_key::text, app.reference_of(appointment_id), coalesce(active, false)
@@ -85,14 +88,14 @@ def finish(load: Load, dsn: str, more: int = 200) -> Findings:
 
 
 def judge(load: Load, dsn: str) -> Findings:
-    """Asks for every unknown outcome again with its key, then looks every promise up. The desks must have ended."""
+    """Lets every desk send what it has kept, then looks every promise up. The desks must have ended."""
     entries = load.entries()
     findings = Findings(load.seed, gap=longest_gap(entries))
     findings.acknowledged, findings.refused = _count(entries, "acknowledged"), _count(entries, "refused")
     findings.pending, findings.ambiguous = _count(entries, "pending"), _count(entries, "unknown")
     findings.failed = [entry.reason for entry in entries if entry.answer == "failed"]
     promised = [entry for entry in entries if entry.answer == "acknowledged"]
-    promised += _resolved(findings, [entry for entry in entries if entry.answer == "unknown"], dsn)
+    promised += _resolved(findings, [entry for entry in entries if entry.answer in {"pending", "unknown"}], load, dsn)
     with contextlib.closing(engine.connect(dsn)) as connection:
         _compare(findings, promised, entries, connection)
         findings.violated = [rule for rule, violations in kernel.verify(connection) if violations]
@@ -111,18 +114,36 @@ def _count(entries: Sequence[Entry], answer: str) -> int:
     return sum(entry.answer == answer for entry in entries)
 
 
-def _resolved(findings: Findings, unknown: Sequence[Entry], dsn: str) -> list[Entry]:
-    """What was unknown and turns out to be booked."""
+def _resolved(findings: Findings, open_entries: Sequence[Entry], load: Load, dsn: str) -> list[Entry]:
+    """What was pending or unknown and has ended as a booking."""
+    ends = {key: end for home in load.homes for key, end in _sent(home, dsn).items()}
     booked = []
     with Context(Settings(database_url=dsn)) as context:
         sign_in(context)
-        for entry in unknown:
-            again = ask(context, entry.request)
-            if again.answer == "acknowledged":
-                booked.append(again)
-            elif again.answer != "refused":
+        for entry in open_entries:
+            outcome, reference = ends.get(entry.key, ("lost", "")) if entry.answer == "pending" else ("", "")
+            if entry.answer == "unknown":
+                # Kept or not, its own key tells; of what was kept the spool must say the same.
+                again = ask(context, entry.request)
+                outcome, reference = {"acknowledged": "booked"}.get(again.answer, again.answer), again.reference
+                if ends.get(entry.key, (outcome, reference)) != (outcome, reference):
+                    findings.unresolved.append(entry.key)
+            if outcome == "booked":
+                booked.append(replace(entry, answer="acknowledged", reference=reference))
+            elif outcome not in {"refused", "expired"}:
                 findings.unresolved.append(entry.key)
     return booked
+
+
+def _sent(home: Path, dsn: str) -> dict[str, tuple[str, str]]:
+    """(outcome, reference) of everything that a desk has kept, by key, once the desk has sent what waited."""
+    with Context(Settings(database_url=dsn), paths({"BOOKCLI_HOME": str(home)})) as desk:
+        sign_in(desk)
+        wait_until(lambda: pending.replay(desk).waiting == 0, 60, "what was kept is sent")
+        return {
+            str(item.name.key): (item.outcome, item.ended.references[0] if item.ended and item.ended.references else "")
+            for item in pending.items(desk)
+        }
 
 
 def _compare(

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from bookcli.core import clock
-from bookcli.core.config import Settings
 from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway, kernel, schema
 from bookcli.core.errors import BookcliError, OutcomeUnknown, Unavailable
@@ -42,7 +41,10 @@ LONGEST_PAUSE = 0.02
 
 @dataclass(frozen=True)
 class Entry:
-    """One answer: acknowledged, refused, pending, unknown, or failed, which is a bug. Moments are monotonic seconds."""
+    """One answer: acknowledged, refused, pending, unknown, away, or failed (a bug). Moments are monotonic seconds.
+
+    What is pending, and mostly what is unknown, is kept in the desk's spool; `away` means that nothing was kept.
+    """
 
     asked: float
     answered: float
@@ -62,15 +64,17 @@ class Entry:
 class Load:
     """Use with `with`: the desks work inside the block. The journals stay in `directory`."""
 
-    def __init__(self, dsn: str, directory: Path, *, processes: int = 4, seed: int = 0) -> None:
+    def __init__(self, dsn: str, directory: Path, *, processes: int = 4, seed: int = 0, redis_url: str = "") -> None:
         self._dsn, self.directory, self.seed = dsn, directory, seed
         self._journals = [directory / f"journal-{n}.ndjson" for n in range(processes)]
+        self.homes = [directory / f"desk-{n}" for n in range(processes)]
+        self._more = {"BOOKCLI_REDIS_URL": redis_url} if redis_url else {}
         self._desks: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Load:
         self.directory.mkdir(parents=True, exist_ok=True)
-        environ = {**os.environ, "BOOKCLI_DATABASE_URL": self._dsn, "BOOKCLI_HOME": str(self.directory / "home")}
-        for n, journal in enumerate(self._journals):
+        for n, (journal, home) in enumerate(zip(self._journals, self.homes, strict=True)):
+            environ = {**os.environ, **self._more, "BOOKCLI_DATABASE_URL": self._dsn, "BOOKCLI_HOME": str(home)}
             words = [sys.executable, "-m", "tests.faults.load", str(journal), f"{self.seed}/{n}"]
             self._desks.append(subprocess.Popen(words, cwd=REPOSITORY, env=environ))
         return self
@@ -158,7 +162,7 @@ def _answer(context: Context, request: BookingRequest) -> tuple[str, str, str]:
     try:
         outcome = appointments.book(context, request)
     except Unavailable as away:
-        return "pending", away.code, ""
+        return "away", away.code, ""
     except OutcomeUnknown as unknown:
         return "unknown", unknown.code, ""
     except (BookcliError, RuntimeError) as bug:
@@ -174,7 +178,7 @@ def work(journal: Path, seed: str, dsn: str) -> None:
     told_to_end: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: told_to_end.append(number))
     slots = _published(dsn)
-    with Context(Settings(database_url=dsn)) as context, journal.open("ab") as written:
+    with Context() as context, journal.open("ab") as written:
         sign_in(context)
         while not told_to_end:
             place = Place(slot=chance.choice(slots))

@@ -21,7 +21,7 @@ from bookcli.core.config import Settings
 from bookcli.core.context import Context
 from bookcli.core.db import engine, kernel
 from bookcli.core.model.requests import BookingRequest, Place
-from bookcli.core.services import appointments
+from bookcli.core.services import appointments, checkups
 from tests.clinic import sign_in
 from tests.faults import load
 from tests.faults.cluster import Cluster
@@ -64,6 +64,9 @@ def test_bookings_survive_a_planned_change_of_the_primary() -> None:
         with Context(Settings(database_url=cluster.dsn)) as context:
             sign_in(context)
             before = _book(context, 1)
+            seen = {one.check: one for one in checkups.server(context, context.connection())}
+            assert (seen["replication"].well, seen["replication"].found) == (True, "2 standbys, synchronous")
+            assert seen["pool"].found == "a pool in transaction mode"
             old, new = cluster.switchover()
             cluster.wait_ready()
             after = _book(context, 2)

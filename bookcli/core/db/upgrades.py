@@ -19,12 +19,15 @@ def files(directory: Path = DIRECTORY) -> dict[int, Path]:
 
 
 def apply(connection: Connection, number: int, file: Path) -> bool:
-    """Applies one file; False when the database has it. Waits at most 3 s for a lock, then RetryableConflict."""
+    """Applies one file; False when the database has it. Raises RetryableConflict when a lock is not free at once.
+
+    Whoever books waits behind whoever waits for a whole table: so nobody waits long.
+    """
     with call(connection, writes=True, deadline=None) as cursor, connection.transaction():
         cursor.execute("SET LOCAL ROLE bookcli_owner")
         cursor.execute("SET LOCAL search_path = app, ext")
         cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute("SET LOCAL lock_timeout = '3s'")
+        cursor.execute("SET LOCAL lock_timeout = '250ms'")
         cursor.execute("SELECT pg_advisory_xact_lock(0, 1)")
         if (schema.version(connection) or 0) >= number:
             return False

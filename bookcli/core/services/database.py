@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import random
+import time
+from pathlib import Path
+
 from ..context import Context
 from ..db import fingerprint, kernel, schema, upgrades
-from ..db.engine import RetryableConflict
+from ..db.engine import Connection, RetryableConflict
 from ..errors import NotAllowed, Refused, Unavailable
 from ..model.database import Difference
 from . import staff
 
 __all__ = ["Difference", "check", "init", "upgrade", "verify"]
+
+TRIES, PAUSE_SECONDS = 12, 0.4
+"""How often, and with what pauses, an upgrade looks for a moment in which nobody uses a table."""
 
 
 def init(context: Context) -> bool:
@@ -69,13 +76,25 @@ def upgrade(context: Context) -> list[int]:
         )
     waiting = {number: file for number, file in upgrades.files().items() if number > version}
     try:
-        return [number for number, file in waiting.items() if upgrades.apply(connection, number, file)]
+        return [number for number, file in waiting.items() if _apply(connection, number, file)]
     except RetryableConflict:
         raise Unavailable(
             "The tables are in use, so the upgrade did not wait for them.",
             hint="Nothing is half done. Try again in a quiet moment.",
             code="busy",
         ) from None
+
+
+def _apply(connection: Connection, number: int, file: Path) -> bool:
+    """Tries between the bookings, for some seconds. Raises RetryableConflict when there was no moment."""
+    for attempt in range(1, TRIES + 1):
+        try:
+            return upgrades.apply(connection, number, file)
+        except RetryableConflict:
+            if attempt == TRIES:
+                raise
+            time.sleep(random.uniform(0, 2 * PAUSE_SECONDS))
+    raise AssertionError
 
 
 def verify(context: Context) -> list[tuple[str, int]]:

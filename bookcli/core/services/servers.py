@@ -17,7 +17,8 @@ from ..context import Context
 from ..db import engine, schema, server
 from ..errors import BookcliError, InvalidInput
 from ..model.addresses import queue_is_exposed
-from . import pending_copies
+from ..model.findings import Finding
+from . import checkups, pending_copies
 
 MOST_SKEW_SECONDS = 5
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -34,16 +35,6 @@ class ServerState:
     version: str = ""
     pid: int | None = None
     where: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at: whether it is well, what was found, and what to do if it is not."""
-
-    check: str
-    well: bool
-    found: str
-    advice: str = ""
 
 
 def up(context: Context) -> list[ServerState]:
@@ -87,7 +78,8 @@ def _foreign_database(context: Context) -> ServerState:
 
 def doctor(context: Context) -> list[Finding]:
     """Everything that can be looked at without changing it, in the order in which it should be put right."""
-    return [*_settings(context), *_files(context), *transport(context), *_servers(context), *_database(context)]
+    here = (*_settings(context), *_files(context), *checkups.kept(context), *transport(context))
+    return [*here, *_servers(context), *_database(context), *checkups.queue(context)]
 
 
 def _settings(context: Context) -> Iterator[Finding]:
@@ -161,6 +153,8 @@ def _database(context: Context) -> Iterator[Finding]:
     try:
         with contextlib.closing(engine.connect(context.dsn)) as connection:
             yield from _inside(connection)
+            if schema.version(connection) == schema.VERSION:
+                yield from checkups.server(context, connection)
     except BookcliError as problem:
         yield Finding("database", False, problem.message, "bookcli up" if context.embedded else problem.hint)
 

@@ -110,6 +110,7 @@ ATTEMPTS = {
 WITHOUT_SESSION = {
     "find_slots": "SELECT count(*) FROM app.find_slots(NULL, 'mri', '2026-01-01', '2036-01-01')",
     "counters": "SELECT slots FROM app.counters()",
+    "oldest_unsent": "SELECT app.oldest_unsent()",
     "sign_in_parameters": "SELECT passes FROM app.sign_in_parameters('nobody')",
     "sign_in": "SELECT verdict FROM app.sign_in('nobody', 'x')",
     "sign_out": "SELECT app.sign_out('x')",

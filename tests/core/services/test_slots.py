@@ -102,6 +102,7 @@ def test_an_answer_of_the_cache_opens_no_connection_and_is_one_round_trip(
         assert other._connection is None
 
 
+@pytest.mark.unpooled
 def test_no_session_of_the_database_is_made_for_an_answer_of_the_cache(
     clinic: Clinic, desk: Context, valkey: Valkey
 ) -> None:
