@@ -19,8 +19,10 @@ from . import ground
 from .ground import Ground
 
 CLIENTS = 16
+PATIENTS_EACH = 1000
+"""More than one client books in one round."""
 SCRIPT = """\\set n :n + 1
-\\set p :base + :client_id * 3000 + :n
+\\set p :base + :client_id * {stride} + :n
 \\set s {slot}
 SELECT * FROM app.book(jsonb_build_array(jsonb_build_object(
   'key', gen_random_uuid(), 'patient', 'B' || :p, 'test', 'bench', 'slot', :s)), token => '{token}');
@@ -31,7 +33,7 @@ def measure(place: Ground, *, seconds: int = 5, rounds: int = 3) -> Iterator[str
     """One line for slots spread, one for one hot slot."""
     for name, hot in (("spread over 10,000 slots", False), ("one hot slot", True)):
         place.create("bookings")
-        bases = itertools.count(0, CLIENTS * 3000)
+        bases = itertools.count(0, CLIENTS * PATIENTS_EACH)
         ours, theirs = [], []
         for _ in range(rounds):
             theirs.append(pgbench(place, "bookings", hot, next(bases), seconds))
@@ -44,7 +46,7 @@ def pgbench(place: Ground, database: str, hot: bool, base: int, seconds: int, us
     """Bookings per second of 16 clients of pgbench, each for other patients, at one slot or at all."""
     slot = str(ground.HOT_SLOT) if hot else f"random(1, {ground.SLOTS})"
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(SCRIPT.format(slot=slot, token=place.context(database).token))
+        script.write(SCRIPT.format(slot=slot, stride=PATIENTS_EACH, token=place.context(database).token))
         script.flush()
         command = [
             place.programs / "pgbench", "-h", place.socket_directory, "-U", user, "-n", "-c", str(CLIENTS),
@@ -60,7 +62,9 @@ def _library(place: Ground, hot: bool, base: int, seconds: int) -> float:
     spawn = multiprocessing.get_context("spawn")
     ready = spawn.Barrier(CLIENTS)
     with spawn.Pool(CLIENTS, _remember, (ready,)) as pool:
-        jobs = [(str(place.paths.data.parent), hot, base + client * 3000, seconds) for client in range(CLIENTS)]
+        jobs = [
+            (str(place.paths.data.parent), hot, base + client * PATIENTS_EACH, seconds) for client in range(CLIENTS)
+        ]
         return sum(pool.map(_book_for, jobs, chunksize=1))
 
 
