@@ -1,0 +1,172 @@
+"""Hands e-mail to a server (RFC 5321) over one connection, which is made with the first message.
+
+What must stay true: a message is called sent only after the server's 250 to its final dot, and a password never
+crosses a network in the clear.
+"""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+from dataclasses import dataclass
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import formatdate, parseaddr
+from urllib.parse import unquote, urlsplit
+
+from bookcli.core.errors import InvalidInput
+from bookcli.core.model.messages import Letter
+
+SECONDS = 10
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+class NotSent(Exception):
+    """This message was not taken; `permanent`: it never will be. `code` is kebab-case and says no more than why."""
+
+    def __init__(self, code: str, *, permanent: bool) -> None:
+        super().__init__(code)
+        self.code = code
+        self.permanent = permanent
+
+
+class ServerAway(Exception):
+    """Nothing can be sent at the moment; `tried`: the message in hand may have been taken all the same."""
+
+    def __init__(self, code: str, *, tried: bool = False) -> None:
+        super().__init__(code)
+        self.code = code
+        self.tried = tried
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where mail goes: `scheme` is smtp or smtps."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str
+    password: str
+
+    @classmethod
+    def of(cls, url: str) -> Server:
+        """What a URL says. Raises InvalidInput `config-invalid`."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port or {"smtps": 465, "smtp": 587}[parts.scheme]
+        except (ValueError, KeyError):
+            parts, port = urlsplit(""), 0
+        if not parts.hostname:
+            raise InvalidInput(
+                "The setting smtp_url is not set, or is no address of a mail server.",
+                hint="For example BOOKCLI_SMTP_URL=smtps://USER:PASSWORD@mail.example.org:465",
+                code="config-invalid",
+            )
+        return cls(parts.scheme, parts.hostname, port, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+class Mailer:
+    """One connection to the mail server."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client: smtplib.SMTP | None = None
+
+    def send(self, letter: Letter) -> None:
+        """Hands a message over. Raises NotSent, ServerAway, InvalidInput for the setting."""
+        message = _message(letter)
+        client = self._client or self._connected()
+        try:
+            client.send_message(message, parseaddr(letter.sender)[1], [letter.recipient])
+        except smtplib.SMTPRecipientsRefused as refused:
+            code, _ = next(iter(refused.recipients.values()))
+            raise self._refusal(code, permanent=code >= 500) from None
+        except smtplib.SMTPSenderRefused as refused:
+            # That is about the clinic's own address: somebody will put it right.
+            raise self._refusal(refused.smtp_code, permanent=False) from None
+        except smtplib.SMTPDataError as refused:
+            raise self._refusal(refused.smtp_code, permanent=refused.smtp_code >= 500) from None
+        except (smtplib.SMTPException, OSError) as problem:
+            self.close()
+            raise ServerAway(_why(problem), tried=True) from None
+
+    def _refusal(self, code: int, *, permanent: bool) -> NotSent | ServerAway:
+        if code == 421:  # the server is closing the connection
+            self.close()
+            return ServerAway("smtp-421")
+        return NotSent(f"smtp-{code}", permanent=permanent)
+
+    def _connected(self) -> smtplib.SMTP:
+        server = Server.of(self._url)
+        client: smtplib.SMTP | None = None
+        try:
+            trust = ssl.create_default_context()
+            if server.scheme == "smtps":
+                client = smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=trust)
+            else:
+                client = smtplib.SMTP(server.host, server.port, timeout=SECONDS)
+            client.ehlo_or_helo_if_needed()
+            if server.scheme == "smtp" and (server.host not in LOCAL or client.has_extn("starttls")):
+                client.starttls(context=trust)
+            if server.user:
+                client.login(server.user, server.password)
+        except (smtplib.SMTPException, OSError) as problem:
+            if client is not None:
+                client.close()
+            raise ServerAway(_why(problem)) from None
+        self._client = client
+        return client
+
+    def close(self) -> None:
+        """Ends the connection, politely if the server listens."""
+        client, self._client = self._client, None
+        if client is not None:
+            try:
+                client.quit()
+            except (smtplib.SMTPException, OSError):
+                client.close()
+
+
+def _message(letter: Letter) -> EmailMessage:
+    """The message as it goes out. Raises NotSent for an address that no header can hold."""
+    message = EmailMessage(policy=SMTP)
+    try:
+        message["From"] = letter.sender
+        message["To"] = Address(addr_spec=letter.recipient)
+        message["Subject"] = letter.subject
+        message["Message-ID"] = letter.message_id
+        message["Date"] = formatdate()
+        message["Auto-Submitted"] = "auto-generated"
+        message.set_content(letter.text)
+        for one in letter.attachments:
+            message.add_attachment(
+                one.content, subtype="calendar", filename=one.name, params={"method": one.method}, cte="base64"
+            )
+    except (ValueError, IndexError, UnicodeError):
+        raise NotSent("bad-address", permanent=True) from None
+    if not letter.recipient.isascii():
+        raise NotSent("address-not-ascii", permanent=True)
+    return message
+
+
+def _why(problem: Exception) -> str:
+    """A code for what went wrong; never the server's words, which may repeat an address."""
+    match problem:
+        case smtplib.SMTPAuthenticationError():
+            return "smtp-login"
+        case smtplib.SMTPNotSupportedError():
+            return "smtp-no-tls"
+        case smtplib.SMTPServerDisconnected():
+            return "smtp-cut-off"
+        case smtplib.SMTPResponseException():
+            return f"smtp-{problem.smtp_code}"
+        case ssl.SSLError():
+            return "smtp-untrusted"
+        case TimeoutError():
+            return "smtp-time-out"
+        case ConnectionRefusedError():
+            return "smtp-refused"
+        case _:
+            return "smtp-away"
