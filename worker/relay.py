@@ -37,7 +37,7 @@ class Relay:
 
     def pass_on(self) -> int:
         """Hands on what is due and fits; how many messages. Raises RedisError before anything is claimed, if it can."""
-        if is_suspended(self._redis) or self._queue.count >= 2 * self._processes:
+        if is_suspended(self._redis) or self.full:
             return 0
         ids = notifications.claim(self._context, 2 * LARGEST_BATCH * self._processes)
         if ids:
@@ -46,14 +46,9 @@ class Relay:
         return len(ids)
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is queued, being taken or being sent, looked at in the order in which a job goes."""
-        taken = self._queue.intermediate_queue_key
-        return (
-            self._queue.count == 0
-            and self._redis.llen(taken) == 0
-            and self._queue.started_job_registry.get_job_count(cleanup=False) == 0
-        )
+    def full(self) -> bool:
+        """Whether more may be due than was handed on, so that the next look must not wait."""
+        return self._queue.count >= 2 * self._processes and not is_suspended(self._redis)
 
 
 def queue(connection: Redis) -> Queue:

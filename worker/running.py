@@ -59,6 +59,12 @@ class Crew:
             time.sleep(PAUSE_AFTER_DEATH)
             self.start()
 
+    def await_all(self) -> None:
+        """Until everybody has ended by themselves, or all are told to stop."""
+        while self.alive and not Ground.stopping:
+            self._reap()
+            time.sleep(0.01)
+
     def stop(self) -> None:
         """Lets everybody finish what is in hand; whoever does not within `LONGEST_STOP` seconds is ended."""
         self._signal(signal.SIGTERM)
@@ -91,25 +97,39 @@ def run(context: Context, *, processes: int = 2, burst: bool = False) -> None:
     notifications.check(context)
     context.close()  # what is forked must not share a connection
     Ground.context = context
-    work: dict[str, Callable[[], None]] = {f"sender {n}": lambda: _work(url) for n in range(1, processes + 1)}
+    work: dict[str, Callable[[], None]] = {
+        f"sender {n}": lambda: _work(url, burst=burst) for n in range(1, processes + 1)
+    }
     if not burst:
         work["timetable"] = lambda: timetable.run(context.another(), Ground.stopping)
     crew = Crew(work)
-    crew.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     log.info("running with %d sending processes", processes)
+    relay = Relay(context, connected(url), processes)
     try:
-        _relay(context, url, crew, burst)
+        if burst:
+            _empty(relay, crew)
+        else:
+            _relay(context, relay, connected(url), crew)
     finally:
         Ground.stopping.set()
         crew.stop()
         log.info("stopped")
 
 
-def _relay(context: Context, url: str, crew: Crew, burst: bool) -> None:
-    client = connected(url)
-    relay = Relay(context, client, len(crew.work))
+def _empty(relay: Relay, crew: Crew) -> None:
+    """Hands on and waits for the senders, each of which ends when the queue is empty, until nothing is due."""
+    passed = 1
+    while passed and not Ground.stopping:
+        # First what was left in the queue: it may be too full for more.
+        crew.start()
+        crew.await_all()
+        passed = relay.pass_on()
+
+
+def _relay(context: Context, relay: Relay, client: redis.Redis, crew: Crew) -> None:
+    crew.start()
     signed_in = time.monotonic()
     with contextlib.closing(Ear(client)) as ear:
         while not Ground.stopping:
@@ -117,19 +137,15 @@ def _relay(context: Context, url: str, crew: Crew, burst: bool) -> None:
             if context.embedded and time.monotonic() - signed_in > SESSION_SECONDS:
                 signed_in = time.monotonic()
                 notifications.sign_in_worker(context)
-            passed = _pass_on(relay)
-            if burst and passed == 0 and relay.idle:
-                return
-            if passed == 0:
-                ear.wait(BUSY_SECONDS if burst or not relay_is_idle(relay) else POLL_SECONDS)
+            if _pass_on(relay) == 0:
+                ear.wait(BUSY_SECONDS if _is_full(relay) else POLL_SECONDS)
 
 
-def relay_is_idle(relay: Relay) -> bool:
-    """Whether the next look may wait; true as well when nobody can tell."""
+def _is_full(relay: Relay) -> bool:
     try:
-        return relay.idle
+        return relay.full
     except redis.RedisError:
-        return True
+        return False
 
 
 def _pass_on(relay: Relay) -> int:
@@ -151,7 +167,7 @@ def connected(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=3)
 
 
-def _work(url: str) -> None:
+def _work(url: str, *, burst: bool) -> None:
     """An RQ worker: one queue, JSON, our jobs only, nothing about a job in a log."""
     connection = connected(url)
     worker = Worker(
@@ -163,7 +179,7 @@ def _work(url: str) -> None:
         maintenance_interval=60,
         log_job_description=False,
     )
-    worker.work(logging_level="ERROR")
+    worker.work(burst=burst, logging_level="ERROR")
 
 
 def _stop(*_: Any) -> None:

@@ -47,7 +47,8 @@ class MailServer:
         self._controller.start()
 
     def stop(self) -> None:
-        self._controller.stop(no_assert=True)
+        if not self._controller.loop.is_closed():
+            self._controller.stop()
 
     def await_messages(self, count: int, seconds: float = 60) -> None:
         """Until so many have come in."""

@@ -101,6 +101,11 @@ def test_killed_after_the_answer_and_before_it_is_marked(clinic: Clinic, workers
         process = workers.start("--processes", "1")
         eventually(lambda: _waits_for_a_row(clinic, "mark_sent"))
         workers.kill(process)
+        # The server would finish the statement of the dead client when it gets the lock.
+        clinic.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'tests_worker' AND datname = current_database()"
+        )
         locks[0].rollback()
     assert clinic.row("SELECT count(*) FROM notification WHERE sent_at IS NOT NULL") == (0,)
     _finish(clinic, workers, mail, 4)
