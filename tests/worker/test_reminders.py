@@ -77,7 +77,7 @@ def test_a_worker_sends_reminders_and_none_for_what_was_cancelled_meanwhile(
 
 
 def test_a_desk_sees_stops_and_repeats_messages(clinic: Clinic, workers: Workers, mail: MailServer) -> None:
-    first, second = book(clinic, 2)
+    first, _ = book(clinic, 2)
     (one,) = notifications.list_(clinic.context, reference=first)
     assert (one["state"], one["kind"], one["site"]) == ("waiting", "confirmation", "north")
     notifications.stop(clinic.context, one["id"])
