@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from email.utils import parseaddr
 
 from ..errors import InvalidInput
@@ -69,6 +69,30 @@ def together(rows: Iterable[Outgoing]) -> list[tuple[Outgoing, ...]]:
     for row in rows:
         messages.setdefault(row.message_id, []).append(row)
     return [tuple(parts) for parts in messages.values()]
+
+
+def specimen(kind: str, language: str) -> Outgoing:
+    """A message about nobody's appointment, to try a template with."""
+    start = datetime(2030, 1, 7, 9, tzinfo=UTC)
+    return Outgoing(
+        notification_id=0,
+        message_id=uuid.UUID(int=0),
+        kind=kind,
+        attempts=1,
+        reference="7F3K-Q2MD",
+        appointment_version=0,
+        starts_at=start,
+        ends_at=start,
+        zone="UTC",
+        site_name="Clinic",
+        site_phone="",
+        test_name="Test",
+        preparation="None.",
+        patient_name="Patient",
+        email="patient@example.org",
+        phone="",
+        language=language,
+    )
 
 
 def domain_of(sender: str) -> str:

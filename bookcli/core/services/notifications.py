@@ -14,7 +14,7 @@ from ..context import Context
 from ..db import gateway, kernel
 from ..db import notifications as queries
 from ..errors import InvalidInput, NotFound, Refused
-from ..model.messages import KINDS, Letter, Outgoing, domain_of, together
+from ..model.messages import KINDS, LANGUAGES, Letter, Outgoing, domain_of, specimen, together
 from ..model.references import appointment_id_of
 from ..model.staff import SignedIn
 from . import suggestions
@@ -41,7 +41,10 @@ def check(context: Context) -> None:
             hint="Set BOOKCLI_SMTP_URL and BOOKCLI_MAIL_FROM.",
             code="smtp-missing",
         )
-    domain_of(context.settings.mail_from)
+    # Every template is used once: what is wrong with one is said now, and nobody who is forked reads them again.
+    for language in LANGUAGES:
+        for kind in KINDS:
+            write(context, [specimen(kind, language)])
     once(lambda: queries.claim(context.connection(), 0))
 
 
