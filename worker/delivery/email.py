@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from email.header import Header
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import compat32
+from email.policy import SMTP
 from email.utils import formataddr, formatdate, parseaddr
+from functools import lru_cache
 from urllib.parse import unquote, urlsplit
 
 from bookcli.core.errors import InvalidInput
@@ -23,6 +24,7 @@ from bookcli.core.model.messages import Letter
 SECONDS = 10
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 """An address that needs no quoting and no SMTPUTF8; nobody has another kind, and a header could not break on it."""
+_AS_IT_IS = SMTP.clone(refold_source="none")
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -71,6 +73,12 @@ class Server:
         return cls(parts.scheme, parts.hostname, port, unquote(parts.username or ""), unquote(parts.password or ""))
 
 
+@lru_cache(maxsize=1)
+def trust() -> ssl.SSLContext:
+    """The authorities of this machine (or of SSL_CERT_FILE); reading them takes longer than sending 50 messages."""
+    return ssl.create_default_context()
+
+
 class Mailer:
     """One connection to the mail server."""
 
@@ -106,14 +114,13 @@ class Mailer:
         server = Server.of(self._url)
         client: smtplib.SMTP | None = None
         try:
-            trust = ssl.create_default_context()
             if server.scheme == "smtps":
-                client = smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=trust)
+                client = smtplib.SMTP_SSL(server.host, server.port, timeout=SECONDS, context=trust())
             else:
                 client = smtplib.SMTP(server.host, server.port, timeout=SECONDS)
             client.ehlo_or_helo_if_needed()
             if server.scheme == "smtp" and (server.host not in LOCAL or client.has_extn("starttls")):
-                client.starttls(context=trust)
+                client.starttls(context=trust())
             if server.user:
                 client.login(server.user, server.password)
         except (smtplib.SMTPException, OSError) as problem:
@@ -144,7 +151,7 @@ def written(letter: Letter) -> bytes:
     headers = {
         "From": formataddr(parseaddr(letter.sender)),
         "To": letter.recipient,
-        "Subject": Header(letter.subject, "utf-8", header_name="Subject").encode(),
+        "Subject": letter.subject if letter.subject.isascii() else Header(letter.subject, "utf-8").encode(),
         "Message-ID": letter.message_id,
         "Date": formatdate(),
         "Auto-Submitted": "auto-generated",
@@ -157,7 +164,7 @@ def written(letter: Letter) -> bytes:
         part.set_param("method", one.method)
         part.add_header("Content-Disposition", "attachment", filename=one.name)
         message.attach(part)
-    return message.as_bytes(policy=compat32.clone(linesep="\r\n"))
+    return message.as_bytes(policy=_AS_IT_IS)
 
 
 def _why(problem: Exception) -> str:

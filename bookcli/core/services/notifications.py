@@ -20,7 +20,7 @@ from ..model.staff import SignedIn
 from . import suggestions
 from .attempts import once, until_known
 
-WORKER = "worker"
+WORKER, WORKER_NAME = "worker", "bookcli-worker"
 
 
 def sign_in_worker(context: Context) -> None:
@@ -29,8 +29,8 @@ def sign_in_worker(context: Context) -> None:
         context.keep(None, on_disk=False)
         return
     connection = context.connection()
-    token, expires_at = gateway.sign_in_here(connection, WORKER, WORKER)
-    context.keep(SignedIn(token, WORKER, WORKER, expires_at), on_disk=False)
+    token, expires_at = gateway.sign_in_here(connection, WORKER_NAME, WORKER)
+    context.keep(SignedIn(token, WORKER_NAME, WORKER, expires_at), on_disk=False)
 
 
 def check(context: Context) -> None:
