@@ -15,7 +15,7 @@
 -- The rule sheet for locks:
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
 --      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
---   2. then appointment rows, then slot rows ascending by slot_id;
+--   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
 -- Everything runs in READ COMMITTED, which `book` asserts.
@@ -341,6 +341,7 @@ COMMENT ON COLUMN appointment.version IS 'Rises with every change: the SEQUENCE 
 CREATE INDEX appointment_by_patient ON appointment (patient_id);
 CREATE INDEX appointment_held ON appointment (held_until) WHERE status = 'pending';
 CREATE INDEX appointment_ended ON appointment (slot_id) WHERE NOT active;
+CREATE INDEX appointment_of_visit ON appointment (visit_id) WHERE visit_id IS NOT NULL;
 
 CREATE TABLE occupancy (
   slot_id         integer NOT NULL,
@@ -377,11 +378,28 @@ CREATE TABLE notification (
   appointment_id   bigint NOT NULL REFERENCES appointment,
   kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder')),
   moment           timestamptz NOT NULL DEFAULT now(),
+  message_id       uuid NOT NULL DEFAULT gen_random_uuid(),
+  due_at           timestamptz NOT NULL DEFAULT now(),
+  attempts         integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
+  most_attempts    integer NOT NULL DEFAULT 10,
+  leased_until     timestamptz,
+  channel          text CHECK (channel IN ('email')),
   sent_at          timestamptz,
-  CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment)
+  failed_at        timestamptz,
+  cancelled_at     timestamptz,
+  reason           text NOT NULL DEFAULT '' CHECK (reason ~ '^[a-z0-9-]{0,40}$'),
+  CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment),
+  CONSTRAINT notification_ends_once CHECK (num_nonnulls(sent_at, failed_at, cancelled_at) <= 1)
 );
-COMMENT ON TABLE notification IS 'The queue that cannot lose: written in the booking''s own transaction.';
-CREATE INDEX notification_unsent ON notification (moment) WHERE sent_at IS NULL;
+COMMENT ON TABLE notification IS 'The queue that cannot lose: written in the booking''s own transaction. Its state is its times.';
+COMMENT ON COLUMN notification.moment IS 'What makes it the only one of its kind: when it was made, of a reminder the time it is for.';
+COMMENT ON COLUMN notification.message_id IS 'Fixed before the first attempt, so that whoever gets it twice can tell. A visit is confirmed under the first of its rows.';
+COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
+COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again allows more.';
+COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
+COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, not-booked, …';
+CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
+CREATE INDEX notification_failed ON notification (failed_at) WHERE failed_at IS NOT NULL;
 
 CREATE TABLE audit (
   audit_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -466,6 +484,7 @@ INSERT INTO permission VALUES
   ('seal-audit', 'chain what is new in the audit'),
   ('verify', 'count the invariants and prove the audit'),
   ('expire-holds', 'give back the places of holds whose time is over'),
+  ('remind', 'make the reminders that are due'),
   ('send', 'send messages and replay kept requests');
 
 CREATE TABLE role_permission (
@@ -480,9 +499,9 @@ INSERT INTO role_permission
   SELECT role, permission
     FROM (VALUES
       ('desk', '{see-patients,edit-patients,book,expire-holds}'::text[]),
-      ('manager', '{see-patients,edit-patients,book,expire-holds,record-history,manage-schedules,manage-capacity,manage-catalog,manage-staff,export,read-audit,seal-audit,verify}'),
+      ('manager', '{see-patients,edit-patients,book,expire-holds,record-history,manage-schedules,manage-capacity,manage-catalog,manage-staff,export,read-audit,seal-audit,verify,remind}'),
       ('auditor', '{read-audit,seal-audit,verify}'),
-      ('worker', '{send,expire-holds,seal-audit,verify}'),
+      ('worker', '{send,remind,expire-holds,seal-audit,verify}'),
       ('owner', '{manage-staff,seal-audit,verify}')) AS roles (role, permissions),
     LATERAL unnest(permissions) AS permission;
 
@@ -1517,9 +1536,8 @@ CREATE TYPE verdict AS (
 );
 COMMENT ON TYPE verdict IS 'What became of one request, with all a desk shows; `remaining` and `version` are for the cache.';
 
-CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
-RETURNS SETOF verdict
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp
+CREATE FUNCTION book_as(acting acting, requests jsonb, all_or_nothing boolean, in_order boolean) RETURNS SETOF verdict
+LANGUAGE plpgsql SET search_path = app, ext, pg_temp
 -- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables,
 -- and a plan made while the tables are empty must still be right when they are not.
 SET plan_cache_mode = force_generic_plan SET enable_hashjoin = off SET enable_mergejoin = off
@@ -1527,13 +1545,11 @@ SET enable_seqscan = off SET enable_material = off
 AS $$
 #variable_conflict use_column
 DECLARE
-  acting acting;
   items item[];
   wanted_slots integer[];
   wanted_patients integer[];
   visit bigint;
 BEGIN
-  acting := enter(token, 'book');
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'book needs READ COMMITTED' USING ERRCODE = '25001';
   END IF;
@@ -1575,10 +1591,36 @@ BEGIN
       LEFT JOIN test t ON t.test_id = i.test_id
      ORDER BY i.ord;
 END $$;
+COMMENT ON FUNCTION book_as IS 'Books for whoever was let in.';
+
+CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
+RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  RETURN QUERY SELECT * FROM book_as(enter(token, 'book'), requests, all_or_nothing, in_order);
+END $$;
 COMMENT ON FUNCTION book IS
   'The one door for bookings: a JSON array of requests in, one verdict each out, in order. A request is {key, patient, test} and '
   'a place: {slot}, or {site, day} with an optional {start}; {hold_seconds} holds instead, {moves: reference} reschedules, '
   '{history: true, status} records the past. `all_or_nothing` makes them a visit, `in_order` one whose tests follow one another as given. `again` is not an answer: send that request once more.';
+
+CREATE FUNCTION book_for(login text, requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
+RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+DECLARE
+  asked acting;
+BEGIN
+  PERFORM enter(token, 'send');
+  SELECT f.staff_id, f.name, f.role::text, f.sites, NULL INTO asked FROM staff f WHERE f.name = login AND f.disabled_at IS NULL;
+  IF asked.staff_id IS NULL OR NOT may(asked, 'book') THEN
+    PERFORM deny('forbidden', 'book for another', asked);
+  END IF;
+  PERFORM set_config('bookcli.staff', asked.name, true);
+  RETURN QUERY SELECT * FROM book_as(asked, requests, all_or_nothing, in_order);
+END $$;
+COMMENT ON FUNCTION book_for IS
+  'For a worker that sends what a desk kept while the database was away: books under the name of whoever asked there, who must '
+  'still work here and be allowed to book. The audit has their name, and the worker as the machine.';
 
 CREATE FUNCTION verdict_of(which bigint, decided text, figures jsonb DEFAULT '{}') RETURNS SETOF verdict
 LANGUAGE sql STABLE AS $$
@@ -2691,6 +2733,331 @@ COMMENT ON FUNCTION verify_audit IS
   'everything can chain everything anew: given a head that was kept, that is found too (forged).';
 
 
+-- The messages ----------------------------------------------------------------------------------------------------
+-- A relay claims what is due and hands its numbers on; a job takes a lease, sends, and says what became of it. Nothing
+-- that is lost on the way, in Redis or with a process, is lost here: it is claimed again when its time is over. What a
+-- crash of the server forgets of all this is at worst a message that is sent twice, so none of it waits for the disk.
+
+CREATE FUNCTION is_waiting(n notification) RETURNS boolean LANGUAGE sql IMMUTABLE AS
+$$ SELECT num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0 $$;
+COMMENT ON FUNCTION is_waiting IS 'Whether it has yet to be sent.';
+
+CREATE FUNCTION message_state(n notification) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN n.sent_at IS NOT NULL THEN 'sent' WHEN n.failed_at IS NOT NULL THEN 'failed'
+              WHEN n.cancelled_at IS NOT NULL THEN 'cancelled' WHEN n.leased_until > now() THEN 'sending' ELSE 'waiting' END
+$$;
+
+CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABLE AS $$
+  SELECT ARRAY(
+    SELECT unnest(ids)
+     UNION
+    SELECT o.notification_id
+      FROM notification n
+      JOIN appointment a USING (appointment_id)
+      JOIN appointment b ON b.visit_id = a.visit_id
+      JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind
+     WHERE n.notification_id = ANY (ids) AND n.kind = 'confirmation'
+     ORDER BY 1)
+$$;
+COMMENT ON FUNCTION whole_messages IS 'The rows with all those that go into the same message: the confirmations of one visit.';
+
+CREATE FUNCTION claim_notifications(most integer DEFAULT 100, token text DEFAULT NULL) RETURNS SETOF bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'send');
+  PERFORM set_config('synchronous_commit', 'off', true);
+  RETURN QUERY
+    UPDATE notification n SET due_at = now() + interval '30 seconds'
+      FROM (SELECT w.notification_id FROM notification w
+             WHERE num_nonnulls(w.sent_at, w.failed_at, w.cancelled_at) = 0 AND w.due_at <= now()
+               AND (w.leased_until IS NULL OR w.leased_until <= now())
+             ORDER BY w.due_at LIMIT least(most, 1000) FOR NO KEY UPDATE SKIP LOCKED) c
+     WHERE n.notification_id = c.notification_id
+    RETURNING n.notification_id;
+END $$;
+COMMENT ON FUNCTION claim_notifications IS
+  'The numbers of messages that are due and that nobody is sending. They are not offered again for 30 s, then they are, unless '
+  'a lease or an end was noted meanwhile: a sweeper is not needed.';
+
+CREATE TYPE outgoing AS (
+  notification_id      bigint,
+  message_id           uuid,
+  kind                 text,
+  attempts             integer,
+  reference            text,
+  appointment_version  integer,
+  starts_at            timestamptz,
+  ends_at              timestamptz,
+  zone                 text,
+  site_name            text,
+  site_phone           text,
+  test_name            text,
+  preparation          text,
+  patient_name         text,
+  email                text,
+  phone                text,
+  language             text
+);
+COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
+
+CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
+  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, f.reference, f.appointment_version,
+         f.starts_at, f.ends_at, f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name,
+         p.email, p.phone, p.language
+    FROM notification n
+    JOIN appointment_facts f USING (appointment_id)
+    JOIN patient p ON p.patient_id = f.patient_id
+    LEFT JOIN LATERAL (
+      SELECT o.message_id FROM appointment b JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind
+       WHERE n.kind = 'confirmation' AND b.visit_id = f.visit_id ORDER BY o.notification_id LIMIT 1) first ON true
+   WHERE n.notification_id = ANY (ids)
+   ORDER BY f.starts_at, n.notification_id
+$$;
+
+CREATE FUNCTION lease_notifications(ids bigint[], seconds integer, token text DEFAULT NULL) RETURNS SETOF outgoing
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  wanted bigint[] := whole_messages(ids);
+  held bigint[];
+BEGIN
+  PERFORM enter(token, 'send');
+  PERFORM set_config('synchronous_commit', 'off', true);
+  PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
+  wanted := ARRAY(SELECT n.notification_id FROM notification n
+                   WHERE n.notification_id = ANY (wanted) AND is_waiting(n) AND (n.leased_until IS NULL OR n.leased_until <= now()));
+  UPDATE notification n
+     SET cancelled_at = CASE WHEN w.why <> 'too-many-attempts' THEN now() END,
+         failed_at = CASE WHEN w.why = 'too-many-attempts' THEN now() END,
+         reason = CASE WHEN w.why = 'too-many-attempts' AND n.reason <> '' THEN n.reason ELSE w.why END
+    FROM (SELECT o.notification_id,
+                 CASE WHEN o.kind <> 'cancellation' AND (NOT a.active OR a.status = 'pending') THEN 'not-booked'
+                      WHEN lower(a.during) <= now() THEN 'too-late'
+                      WHEN p.email = '' THEN 'no-address'
+                      WHEN o.attempts >= o.most_attempts THEN 'too-many-attempts' END AS why
+            FROM notification o JOIN appointment a USING (appointment_id) JOIN patient p USING (patient_id)
+           WHERE o.notification_id = ANY (wanted)) w
+   WHERE n.notification_id = w.notification_id AND w.why IS NOT NULL;
+  WITH taken AS (
+    UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1, channel = 'email'
+     WHERE n.notification_id = ANY (wanted) AND is_waiting(n)
+    RETURNING n.notification_id
+  )
+  SELECT array_agg(notification_id) INTO held FROM taken;
+  PERFORM note_look('look-send', ARRAY(SELECT a.patient_id FROM notification n JOIN appointment a USING (appointment_id)
+                                        WHERE n.notification_id = ANY (held)));
+  RETURN QUERY SELECT * FROM outgoing_of(held);
+END $$;
+COMMENT ON FUNCTION lease_notifications IS
+  'Takes messages for so many seconds and returns what must be written. Left out: what another holds or has sent, and what '
+  'is dropped here, because it is about nothing booked any more, comes too late, has no address or failed too often.';
+
+CREATE FUNCTION mark_sent(ids bigint[], token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  done integer;
+BEGIN
+  PERFORM enter(token, 'send');
+  PERFORM set_config('synchronous_commit', 'off', true);
+  PERFORM FROM notification n WHERE n.notification_id = ANY (ids) ORDER BY n.notification_id FOR NO KEY UPDATE;
+  WITH marked AS (
+    UPDATE notification n SET sent_at = now(), failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = ''
+     WHERE n.notification_id = ANY (ids) AND n.sent_at IS NULL AND n.attempts > 0
+    RETURNING n.notification_id, n.appointment_id, n.kind
+  ), noted AS (
+    INSERT INTO audit (action, patient_id, appointment_id, after)
+    SELECT 'send', a.patient_id, m.appointment_id, jsonb_build_object('message', m.notification_id, 'kind', m.kind)
+      FROM marked m JOIN appointment a USING (appointment_id)
+  )
+  SELECT count(*) INTO done FROM marked;
+  RETURN done;
+END $$;
+COMMENT ON FUNCTION mark_sent IS 'The mail server has taken them, whatever else was thought of them meanwhile; how many had not been marked. Safe to repeat.';
+
+CREATE FUNCTION mark_failed(ids bigint[], code text, permanent boolean, retry_after integer DEFAULT NULL, token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  done integer;
+BEGIN
+  PERFORM enter(token, 'send');
+  PERFORM set_config('synchronous_commit', 'off', true);
+  PERFORM FROM notification n WHERE n.notification_id = ANY (ids) ORDER BY n.notification_id FOR NO KEY UPDATE;
+  WITH marked AS (
+    UPDATE notification n
+       SET failed_at = CASE WHEN permanent THEN now() END, leased_until = NULL, reason = code,
+           attempts = n.attempts - (retry_after IS NOT NULL AND NOT permanent)::integer,
+           due_at = now() + coalesce(make_interval(secs => retry_after),
+                                     least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2))
+     WHERE n.notification_id = ANY (ids) AND is_waiting(n) AND n.attempts > 0
+    RETURNING n.notification_id, n.appointment_id
+  ), noted AS (
+    INSERT INTO audit (action, patient_id, appointment_id, after)
+    SELECT 'send-failed', a.patient_id, m.appointment_id, jsonb_build_object('message', m.notification_id, 'why', code)
+      FROM marked m JOIN appointment a USING (appointment_id) WHERE permanent
+  )
+  SELECT count(*) INTO done FROM marked;
+  RETURN done;
+END $$;
+COMMENT ON FUNCTION mark_failed IS
+  'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
+  'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
+  'server was away, or the process was told to stop.';
+
+CREATE FUNCTION remind(within interval, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
+RETURNS TABLE (appointments integer, made integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'remind');
+BEGIN
+  RETURN QUERY
+  WITH coming AS MATERIALIZED (
+    SELECT DISTINCT a.appointment_id, lower(a.during) - within AS moment
+      FROM site p
+      JOIN resource r USING (site_id)
+      JOIN slot s ON s.resource_id = r.resource_id AND s.starts_at > now() AND s.starts_at <= now() + within
+      JOIN occupancy o USING (slot_id)
+      JOIN appointment a ON a.appointment_id = o.appointment_id AND a.slot_id = s.slot_id AND a.status = 'booked'
+     WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+  ), written AS (
+    INSERT INTO notification (appointment_id, kind, moment) SELECT appointment_id, 'reminder', moment FROM coming WHERE NOT dry
+    ORDER BY appointment_id
+        ON CONFLICT DO NOTHING RETURNING 1
+  )
+  SELECT (SELECT count(*) FROM coming)::integer,
+         CASE WHEN dry THEN (SELECT count(*) FROM coming c WHERE NOT EXISTS (
+                SELECT FROM notification n WHERE n.appointment_id = c.appointment_id AND n.kind = 'reminder' AND n.moment = c.moment))
+              ELSE (SELECT count(*) FROM written) END::integer;
+  IF NOT dry THEN
+    INSERT INTO audit (action, after) VALUES ('remind', jsonb_build_object('within', within::text, 'site', only_site));
+  END IF;
+END $$;
+COMMENT ON FUNCTION remind IS
+  'Makes a reminder for every appointment that is booked and begins within that time, unless it has one for that time: run '
+  'as often as you like, and by as many as you like. One that is moved gets a new one. How many begin, and how many were made.';
+
+CREATE FUNCTION look_at_messages(wanted jsonb DEFAULT '{}', most integer DEFAULT 100, token text DEFAULT NULL)
+RETURNS TABLE (id bigint, reference text, site text, kind text, state text, channel text, made_for timestamptz, due_at timestamptz,
+               attempts integer, sent_at timestamptz, failed_at timestamptz, cancelled_at timestamptz, reason text, zone text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'see-patients');
+  found bigint[];
+BEGIN
+  found := ARRAY(
+    SELECT n.notification_id FROM notification n JOIN appointment a USING (appointment_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+     WHERE (NOT wanted ? 'id' OR n.notification_id = (wanted ->> 'id')::bigint)
+       AND (NOT wanted ? 'reference' OR n.appointment_id = appointment_id_of(wanted ->> 'reference'))
+       AND (NOT wanted ? 'state' OR message_state(n) = wanted ->> 'state')
+       AND (NOT wanted ? 'site' OR p.code = wanted ->> 'site')
+       AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+     ORDER BY n.notification_id DESC LIMIT most);
+  PERFORM note_look('look-messages', ARRAY(SELECT a.patient_id FROM notification n JOIN appointment a USING (appointment_id)
+                                            WHERE n.notification_id = ANY (found)));
+  RETURN QUERY
+    SELECT n.notification_id, reference_of(n.appointment_id), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
+           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, p.zone::text
+      FROM notification n JOIN appointment a USING (appointment_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+     WHERE n.notification_id = ANY (found) ORDER BY n.notification_id DESC;
+END $$;
+COMMENT ON FUNCTION look_at_messages IS 'The newest messages that fit {id, reference, state, site}: what became of them, nothing of what they say.';
+
+CREATE FUNCTION retry_message(id bigint, token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+  wanted bigint[] := whole_messages(ARRAY[id]);
+  old notification;
+BEGIN
+  PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
+  SELECT * INTO old FROM notification n WHERE n.notification_id = id;
+  PERFORM stay_within(acting, site_of(old.appointment_id));
+  IF old.notification_id IS NULL THEN
+    RETURN 'message-unknown';
+  ELSIF message_state(old) = 'sending' THEN
+    RETURN 'sending';
+  END IF;
+  UPDATE notification n
+     SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = '', due_at = now(),
+         -- Somebody has decided to send another one.
+         message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE gen_random_uuid() END,
+         most_attempts = n.attempts + 10
+   WHERE n.notification_id = ANY (wanted);
+  INSERT INTO audit (action, appointment_id, after)
+  VALUES ('retry-message', old.appointment_id, jsonb_build_object('message', id));
+  RETURN 'waiting';
+END $$;
+COMMENT ON FUNCTION retry_message IS 'Has a message sent now, also one that failed, was stopped, or was sent before: waiting, sending or message-unknown.';
+
+CREATE FUNCTION stop_message(id bigint, token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+  old notification;
+BEGIN
+  SELECT * INTO old FROM notification n WHERE n.notification_id = id FOR NO KEY UPDATE;
+  PERFORM stay_within(acting, site_of(old.appointment_id));
+  IF old.notification_id IS NULL THEN
+    RETURN 'message-unknown';
+  ELSIF message_state(old) NOT IN ('waiting', 'failed') THEN
+    RETURN message_state(old);
+  END IF;
+  UPDATE notification n SET cancelled_at = now(), failed_at = NULL, reason = 'stopped' WHERE n.notification_id = id;
+  INSERT INTO audit (action, appointment_id, after)
+  VALUES ('stop-message', old.appointment_id, jsonb_build_object('message', id));
+  RETURN 'cancelled';
+END $$;
+COMMENT ON FUNCTION stop_message IS 'Has a message not sent: cancelled, or the state that it has instead.';
+
+CREATE FUNCTION message_facts_of(reference text, kind text, token text DEFAULT NULL) RETURNS SETOF outgoing
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'see-patients');
+  which bigint := appointment_id_of(reference);
+BEGIN
+  PERFORM stay_within(acting, site_of(which));
+  RETURN QUERY
+    SELECT 0::bigint, '00000000-0000-0000-0000-000000000000'::uuid, kind, 1, f.reference, f.appointment_version, f.starts_at, f.ends_at,
+           f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language
+      FROM appointment_facts f JOIN patient p USING (patient_id)
+     WHERE f.appointment_id = which
+        OR (kind = 'confirmation' AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
+     ORDER BY f.starts_at;
+  PERFORM note_look('look-message', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
+END $$;
+COMMENT ON FUNCTION message_facts_of IS 'What a message about an appointment would be written from; nothing is sent.';
+
+CREATE FUNCTION measures(token text DEFAULT NULL) RETURNS TABLE (name text, labels jsonb, value double precision)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  PERFORM enter(token, 'verify');
+  RETURN QUERY
+    SELECT 'messages', jsonb_build_object('kind', n.kind, 'channel', coalesce(n.channel, ''), 'state', message_state(n)), count(*)::float8
+      FROM notification n GROUP BY n.kind, n.channel, message_state(n)
+    UNION ALL
+    SELECT 'message_oldest_seconds', '{}', coalesce(extract(epoch FROM now() - min(n.due_at)), 0)
+      FROM notification n WHERE num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0 AND n.due_at <= now()
+    UNION ALL
+    SELECT 'requests', jsonb_build_object('verdict', r.verdict), count(*) FROM request r GROUP BY r.verdict
+    UNION ALL
+    SELECT 'holds', '{}', count(*) FROM appointment a WHERE a.status = 'pending' AND a.held_until > now()
+    UNION ALL
+    SELECT 'oversold_slots', '{}', count(*) FROM slot s WHERE s.booked NOT BETWEEN 0 AND s.capacity
+    UNION ALL
+    SELECT 'lock_waits', '{}', count(*) FROM pg_locks l
+     WHERE NOT l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+END $$;
+COMMENT ON FUNCTION measures IS 'Numbers to watch, without a patient in them.';
+
+
+
 -- The invariants --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION violations() RETURNS TABLE (rule text, violations bigint)
@@ -2727,6 +3094,16 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
             LEFT JOIN (SELECT appointment_id, count(*) AS n FROM audit WHERE action IN ('book', 'hold') GROUP BY 1) u
             USING (appointment_id)
            WHERE u.n IS DISTINCT FROM 1)
+  UNION ALL
+  SELECT 'a message is about an appointment that was booked',
+         (SELECT count(*) FROM notification n LEFT JOIN appointment a USING (appointment_id)
+           WHERE a.appointment_id IS NULL OR (a.status = 'pending' AND n.sent_at IS NOT NULL))
+  UNION ALL
+  SELECT 'no message was sent more often than it was tried',
+         (SELECT count(*) FROM notification n
+            LEFT JOIN (SELECT (after ->> 'message')::bigint AS notification_id, count(*) AS n FROM audit WHERE action = 'send' GROUP BY 1) u
+            USING (notification_id)
+           WHERE (n.sent_at IS NOT NULL AND coalesce(u.n, 0) = 0) OR coalesce(u.n, 0) > n.attempts)
 $$;
 COMMENT ON FUNCTION violations IS 'The invariants of this file, counted: every number must be 0.';
 
@@ -2777,3 +3154,7 @@ GRANT EXECUTE ON FUNCTION add_staff, change_staff, reset_password, list_staff, l
    TO bookcli_desk, bookcli_admin;
 GRANT EXECUTE ON FUNCTION let_holds_expire TO bookcli_desk, bookcli_worker;
 GRANT EXECUTE ON FUNCTION find_slots TO bookcli_worker;
+GRANT EXECUTE ON FUNCTION claim_notifications, lease_notifications, mark_sent, mark_failed, book_for TO bookcli_worker;
+GRANT EXECUTE ON FUNCTION remind TO bookcli_desk, bookcli_worker;
+GRANT EXECUTE ON FUNCTION look_at_messages, retry_message, stop_message, message_facts_of TO bookcli_desk;
+GRANT EXECUTE ON FUNCTION measures TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;

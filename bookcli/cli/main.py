@@ -49,6 +49,11 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "resource": ("catalog", "The machines, rooms and people."),
         "schedule": ("schedules", "Weekly hours, slots and closures."),
     },
+    "Messages": {
+        "notification": ("notifications", "Messages to patients, and what became of them."),
+        "message": ("notifications", "See what a message says before it is sent."),
+        "remind": ("notifications", "Make the reminders that are due."),
+    },
     "Files": {
         "import": ("imports", "Read sites, tests, patients or appointments from a file."),
         "export": ("exports", "Write what import reads."),
@@ -60,6 +65,8 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "status": ("servers", "Show what runs."),
         "doctor": ("servers", "Look for what is wrong and say what to do."),
         "cache": ("cache", "Fill, show and empty the cache of free slots."),
+        "worker": ("workers", "Run, watch, pause and resume what sends messages."),
+        "metrics": ("notifications", "Print numbers for Prometheus."),
         "db": ("database", "Prepare, check and upgrade the database."),
         "verify": ("database", "Check that no promise is broken."),
         "audit": ("audit", "Who did and saw what, and the proof that nothing was altered."),
@@ -71,7 +78,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
 }
 _HELP_OPTIONS = ("-h", "--help")
-_LONG = frozenset({"import", "export", "demo", "selftest"})
+_LONG = frozenset({"import", "export", "demo", "selftest", "worker"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

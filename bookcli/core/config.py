@@ -17,7 +17,7 @@ from .errors import InvalidInput
 
 _CACHE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}|")
 
-SECRET_SETTINGS = frozenset({"database_url", "redis_url"})
+SECRET_SETTINGS = frozenset({"database_url", "redis_url", "smtp_url"})
 MRN_CHECKS = ("none", "luhn", "mod11-10", "mod97-10", "mod37-36")
 LONGEST_PATTERN = 200
 
@@ -57,6 +57,12 @@ class Settings:
     cache_name: str = _setting(
         "a name for the database in the cache, for desks that reach one database by different addresses"
     )
+
+    smtp_url: str = _setting(
+        "mail server of the workers: smtps://USER:PASSWORD@HOST:465, or smtp://HOST:587, which must offer STARTTLS "
+        "unless it is this machine"
+    )
+    mail_from: str = _setting("sender of messages to patients, such as 'Clinic North <appointments@clinic.example>'")
 
     @property
     def deadline_seconds(self) -> float:
@@ -162,6 +168,11 @@ class Paths:
     def remembered(self) -> Path:
         """What this desk remembers of its databases."""
         return self.data / "remembered.json"
+
+    @property
+    def templates(self) -> Path:
+        """The clinic's own templates of messages."""
+        return self.config / "templates"
 
     @property
     def log_file(self) -> Path:

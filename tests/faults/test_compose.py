@@ -127,7 +127,11 @@ def test_every_file_volume_secret_and_network_exists_and_is_used() -> None:
 
 def test_every_variable_of_the_compose_file_has_a_default() -> None:
     variables = re.findall(r"\$\{([^}]*)\}", COMPOSE.read_text())
-    assert {variable.partition(":-")[0] for variable in variables} == {"BOOKCLI_LISTEN", "BOOKCLI_SECRETS"}
+    assert {variable.partition(":-")[0] for variable in variables} == {
+        "BOOKCLI_LISTEN",
+        "BOOKCLI_MAIL_FROM",
+        "BOOKCLI_SECRETS",
+    }
     assert all(variable.partition(":-")[2] for variable in variables)
 
 
@@ -211,8 +215,8 @@ def test_no_template_is_filled_with_a_name_that_is_not_set(tmp_path: Path) -> No
     without = subprocess.run(words, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
     assert without.returncode != 0 and "DATABASE_PASSWORD is not set" in without.stderr
     assert not (tmp_path / "users").exists()
-    subprocess.run(words, env={"PATH": os.defpath, "DATABASE_PASSWORD": "a&b\\1"}, check=True)
-    assert (tmp_path / "users").read_text() == '"bookcli" "a&b\\1"\n'
+    subprocess.run(words, env={"PATH": os.defpath, "DATABASE_PASSWORD": "a&b\\1", "WORKER_PASSWORD": "w"}, check=True)
+    assert (tmp_path / "users").read_text() == '"bookcli" "a&b\\1"\n"worker" "w"\n'
     assert stat.S_IMODE((tmp_path / "users").stat().st_mode) == 0o600
 
 

@@ -296,6 +296,12 @@ def test_desks_tell_each_other_what_changed_at_a_site_and_hear_nothing_else(serv
             heard = ear.get_message(timeout=5)
             assert heard is not None and heard["data"] == "blood 2026-12-01"
             ear.close()
+        ear = worker.pubsub(ignore_subscribe_messages=True)
+        ear.subscribe("bookcli:wake")
+        ear.get_message(timeout=0.5)
+        desk.publish("bookcli:wake", "")
+        assert ear.get_message(timeout=5) is not None
+        ear.close()
         for channel in ("rq:pubsub:one", "__keyspace@0__:" + SLOTS, "bookcli:sites"):
             with pytest.raises(NoPermissionError):
                 desk.pubsub().subscribe(channel)

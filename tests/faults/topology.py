@@ -90,7 +90,7 @@ class Topology:
         return list(itertools.islice(self._ports, many))
 
     def _program(self, name: str, words: list[str | Path], **environ: object) -> Program:
-        shared = {"REDIS_PASSWORD": self.password, "DATABASE_PASSWORD": self.password}
+        shared = {"REDIS_PASSWORD": self.password, "DATABASE_PASSWORD": self.password, "WORKER_PASSWORD": self.password}
         values = {key: str(value) for key, value in {**shared, **environ}.items()}
         log = self.home / f"{name}.log"
         one = Program(words, self.home, values, log)

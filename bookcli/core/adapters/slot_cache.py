@@ -290,6 +290,10 @@ class SlotCache:
             elif told[0]["type"] == "message":
                 yield channels[told[0]["channel"]], date.fromisoformat(told[0]["data"].decode())
 
+    def publish(self, channel: str) -> None:
+        """Says something without words to whoever listens."""
+        self._safely(lambda client: _said(client, "PUBLISH", channel, ""))
+
     def close(self) -> None:
         """Closes the connection, if there is one."""
         if self._client is not None:

@@ -36,6 +36,16 @@ def book(
         return [Verdict(*row) for row in cursor]
 
 
+def book_for(
+    connection: Connection, staff: str, requests: Sequence[dict[str, Any]], *, together: bool, in_order: bool
+) -> list[Verdict]:
+    """The same for a worker, under the name of whoever asked. Raises NotAllowed `forbidden` when they may not (now)."""
+    with call(connection, writes=True) as cursor:
+        values = (staff, _json(requests), together, in_order, connection.token)
+        cursor.execute("SELECT * FROM app.book_for(%s, %s::jsonb, %s, %s, %s)", values)
+        return [Verdict(*row) for row in cursor]
+
+
 def confirm(connection: Connection, reference: str) -> Verdict:
     """Turns a hold into a booking."""
     return _verdict(connection, "SELECT * FROM app.confirm(%s, %s)", (reference, connection.token))

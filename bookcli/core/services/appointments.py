@@ -124,6 +124,8 @@ def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
         verdict = until_known(ask)
     if verdict.status in {"cancelled", "noshow"}:
         availability_changes.booked(context, [verdict])
+    if verdict.verdict in {"booked", "cancelled"}:
+        availability_changes.messages_due(context)
     if verdict.verdict in UNKNOWN_THINGS:
         raise NotFound(sentence(verdict.verdict), code=verdict.verdict)
     if verdict.verdict in {"hold-expired", "wrong-status", "not-yet"}:
@@ -131,3 +133,8 @@ def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
             sentence(verdict.verdict, verdict.numbers), code=verdict.verdict, details=dict(verdict.numbers or {})
         )
     return verdict
+
+
+def let_holds_expire(context: Context) -> int:
+    """Gives back the places of holds whose time is over; how many. Whoever wants such a place gets it anyway."""
+    return until_known(lambda: kernel.release_expired(context.connection()))

@@ -54,6 +54,11 @@ def catalog_changed(context: Context) -> None:
     context.afterwards(partial(_forget_catalog, context))
 
 
+def messages_due(context: Context) -> None:
+    """After something was committed that a patient is told: the workers need not wait for their next look."""
+    context.afterwards(partial(_nudge, context))
+
+
 def _of(verdict: Verdict) -> Change | None:
     if verdict.site is None or verdict.resource is None or verdict.starts_at is None or verdict.slot_id is None:
         return None
@@ -81,6 +86,14 @@ def _cache(context: Context) -> SlotCache | None:
         return context.slot_cache()
     except BookcliError:
         return None
+
+
+def _nudge(context: Context) -> None:
+    cache = _cache(context)
+    if cache is not None:
+        from ..adapters import wake_up  # noqa: PLC0415 - only where there is a Redis
+
+        wake_up.nudge(cache)
 
 
 def _tell(context: Context, changes: Iterable[Change]) -> None:

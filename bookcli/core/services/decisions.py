@@ -26,18 +26,25 @@ MOST_TRIES = 50
 _YOURS = "bookcli whoami shows where you may book, with --permissions what you may do."
 
 
-def send(context: Context, asked: Asked, *, offer: bool = True) -> Outcome:
+def send(context: Context, asked: Asked, *, offer: bool = True, asked_by: str = "") -> Outcome:
     """Asks for a booking or a visit; with the nearest free slots for a refused one if `offer`.
+
+    `asked_by`: for a worker, whose name it is booked under.
 
     Raises NotFound, InvalidInput, Unavailable when nothing was changed, OutcomeUnknown when that is not known.
     """
     together = asked.kind == "visit"
-    verdicts = decide(context, asked.requests, together=together, in_order=asked.in_order)
+    verdicts = decide(context, asked.requests, together=together, in_order=asked.in_order, asked_by=asked_by)
     return replace(outcome(context, asked.requests, verdicts, offer=offer), request_key=asked.key)
 
 
 def decide(
-    context: Context, requests: Sequence[BookingRequest], *, together: bool = False, in_order: bool = False
+    context: Context,
+    requests: Sequence[BookingRequest],
+    *,
+    together: bool = False,
+    in_order: bool = False,
+    asked_by: str = "",
 ) -> list[Verdict]:
     """Sends what is undecided again until the kernel has decided everything."""
     documents = [request.document() for request in requests]
@@ -45,17 +52,23 @@ def decide(
     open_positions = list(range(len(documents)))
     for _ in range(len(documents) + MOST_TRIES):
         batch = [documents[position] for position in open_positions]
-        ask = partial(_ask, context, batch, together, in_order)
+        ask = partial(_ask, context, batch, (together, in_order), asked_by)
         answers = until_known(ask, seconds=context.settings.deadline_seconds)
         decided.update(zip(open_positions, answers, strict=True))
         open_positions = [position for position in open_positions if decided[position].verdict == "again"]
         if not open_positions:
-            availability_changes.booked(context, [one for one in decided.values() if one.won])
+            won = [one for one in decided.values() if one.won]
+            availability_changes.booked(context, won)
+            if won:
+                availability_changes.messages_due(context)
             return [decided[position] for position in range(len(documents))]
     raise Unavailable(sentence("busy"), hint="Nothing was booked. Try again.", code="busy")
 
 
-def _ask(context: Context, batch: list[dict[str, Any]], together: bool, in_order: bool) -> list[Verdict]:
+def _ask(context: Context, batch: list[dict[str, Any]], how: tuple[bool, bool], asked_by: str) -> list[Verdict]:
+    together, in_order = how
+    if asked_by:
+        return kernel.book_for(context.connection(), asked_by, batch, together=together, in_order=in_order)
     return kernel.book(context.connection(), batch, together=together, in_order=in_order)
 
 

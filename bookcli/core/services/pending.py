@@ -199,6 +199,7 @@ def _replay(context: Context, spool: Spool, until: float, anywhere: bool) -> Rep
 def replay_copies(context: Context) -> int:
     """For a worker: sends what all desks have copied to Redis, in the order it was asked; how many have ended.
 
+    A worker books under the name of whoever asked; what they may not book (any more) is left to their desk.
     A desk learns the end when it asks again under the same key. Raises Unavailable, OutcomeUnknown, NotAllowed:
     what has not ended is copied still.
     """
@@ -212,20 +213,28 @@ def _ends_here(context: Context, document: Mapping[str, Any]) -> bool:
         return False
     if not _is_of(kept, context, server.identity(context.connection())):
         return False
-    with contextlib.suppress(RuntimeError):
-        _ask(context, kept.asked)
-        return True
-    return False
+    by_worker = context.session is None or context.session.role == "worker"
+    if by_worker and not kept.asked_by:
+        return False
+    try:
+        _ask(context, kept.asked, kept.asked_by if by_worker else "")
+    except NotAllowed as problem:
+        if by_worker and problem.code == "forbidden":
+            return False
+        raise
+    except RuntimeError:
+        return False
+    return True
 
 
 def _is_of(kept: Kept, context: Context, here: str) -> bool:
     return kept.database == here if kept.database else kept.address == engine.address(context.dsn)
 
 
-def _ask(context: Context, asked: Asked) -> Ended:
+def _ask(context: Context, asked: Asked, asked_by: str = "") -> Ended:
     """What became of it now. Raises Unavailable, OutcomeUnknown and NotAllowed: then it goes on waiting."""
     try:
-        outcome = decisions.send(context, asked, offer=False)
+        outcome = decisions.send(context, asked, offer=False, asked_by=asked_by)
     except (NotFound, InvalidInput, Refused) as never:
         return Ended("refused", never.code, (), clock.now())
     if outcome.outcome != "refused":

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from .. import clock
 from ..adapters import embedded
+from ..adapters.local_sockets import valkey_url
+from ..adapters.wake_up import CHANNEL
 from ..context import Context
 from ..db import engine, schema, server
 from ..errors import BookcliError, InvalidInput
@@ -21,6 +23,8 @@ from ..model.findings import Finding
 from . import checkups, pending_copies
 
 MOST_SKEW_SECONDS = 5
+WAKE_CHANNEL = CHANNEL
+"""Where desks nudge workers."""
 LEAST_FREE_BYTES = 200 * 1024 * 1024
 _FREE_DAYS = "the next 14 days"
 
@@ -44,6 +48,14 @@ def up(context: Context) -> list[ServerState]:
     if not context.settings.redis_url:
         embedded.ensure_valkey(context.paths, context.settings, context.announce)
     return status(context)
+
+
+def queue_url(context: Context) -> str:
+    """The address of the queue's Redis; the one that is ours is started. Raises Unavailable."""
+    if context.settings.redis_url:
+        return context.settings.redis_url
+    embedded.ensure_valkey(context.paths, context.settings, context.announce)
+    return valkey_url(context.paths)
 
 
 def down(context: Context) -> list[str]:

@@ -38,6 +38,10 @@ def reference_of(clinic: Clinic) -> str:
     return str(clinic.row("SELECT app.reference_of(min(appointment_id)) FROM appointment")[0])
 
 
+def message_of(clinic: Clinic) -> int:
+    return int(clinic.row("SELECT min(notification_id) FROM notification")[0])
+
+
 def start_of(clinic: Clinic) -> Any:
     return clinic.row("SELECT starts_at FROM slot WHERE slot_id = %s", (clinic.slot("mri", 5),))[0]
 
@@ -90,6 +94,21 @@ ATTEMPTS = {
     "verify_audit": Attempt("verify", "SELECT * FROM app.verify_audit(token => %s)"),
     "verify": Attempt("verify", "SELECT * FROM app.verify(%s)"),
     "let_holds_expire": Attempt("expire-holds", "SELECT app.let_holds_expire(%s)"),
+    "claim_notifications": Attempt("send", "SELECT app.claim_notifications(5, %s)"),
+    "lease_notifications": Attempt(
+        "send", "SELECT reference FROM app.lease_notifications(ARRAY[%s::bigint], 60, %s)", message_of
+    ),
+    "mark_sent": Attempt("send", "SELECT app.mark_sent(ARRAY[%s::bigint], %s)", message_of),
+    "mark_failed": Attempt("send", "SELECT app.mark_failed(ARRAY[%s::bigint], 'x', false, NULL, %s)", message_of),
+    "book_for": Attempt("send", "SELECT verdict FROM app.book_for('a-desk', %s::jsonb, false, false, %s)", booking),
+    "remind": Attempt("remind", "SELECT made FROM app.remind('1 day', NULL, false, %s)"),
+    "look_at_messages": Attempt("see-patients", "SELECT reference FROM app.look_at_messages('{}', 5, %s)"),
+    "message_facts_of": Attempt(
+        "see-patients", "SELECT email FROM app.message_facts_of(%s, 'confirmation', %s)", reference_of
+    ),
+    "retry_message": Attempt("book", "SELECT app.retry_message(%s, %s)", message_of),
+    "stop_message": Attempt("book", "SELECT app.stop_message(%s, %s)", message_of),
+    "measures": Attempt("verify", "SELECT name FROM app.measures(%s)"),
     "list_staff": Attempt("manage-staff", "SELECT name FROM app.list_staff(%s)"),
     "list_sessions": Attempt("manage-staff", "SELECT name FROM app.list_sessions(%s)"),
     "revoke_sessions": Attempt("manage-staff", "SELECT app.revoke_sessions('nobody', NULL, %s)"),
@@ -107,6 +126,8 @@ ATTEMPTS = {
         lambda _: b"s" * 16,
     ),
 }
+WORKERS_ONLY = {"claim_notifications", "lease_notifications", "mark_sent", "mark_failed", "book_for"}
+"""What no desk may even call: it hands out what a message is written from, or books under another name."""
 WITHOUT_SESSION = {
     "find_slots": "SELECT count(*) FROM app.find_slots(NULL, 'mri', '2026-01-01', '2036-01-01')",
     "counters": "SELECT slots FROM app.counters()",

@@ -1,0 +1,198 @@
+"""`bookcli notification`, `message`, `remind` and `metrics`: what patients are told, and what became of it."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from ..core.errors import InvalidInput
+from . import params
+from .command import Desk, new_app
+from .output import View, plain, write_lines
+
+_TIMES = ("made_for", "due_at", "sent_at", "failed_at", "cancelled_at")
+MESSAGES = View(
+    "notifications",
+    "id",
+    ("id", "reference", "site", "kind", "state", "channel", *_TIMES, "attempts", "reason"),
+    (
+        ("Number", lambda record: plain(record["id"])),
+        ("Reference", lambda record: record["reference"]),
+        ("Site", lambda record: record["site"]),
+        ("Message", lambda record: record["kind"]),
+        ("State", lambda record: record["state"]),
+        ("When", lambda record: _when(record)),
+        ("Tried", lambda record: plain(record["attempts"])),
+        ("Why", lambda record: record["reason"]),
+    ),
+)
+REMINDED = View("reminders", "made", ("appointments", "made"))
+LETTER = View("message", "reference", ("reference", "recipient", "subject", "text", "attachments"))
+Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="As `notification list` shows it.")]
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    notification = new_app("Messages to patients, and what became of them.")
+    for name, command in (("list", list_), ("show", show), ("retry", retry), ("cancel", cancel)):
+        notification.command(name)(command)
+    app.add_typer(notification, name="notification")
+    message = new_app("What messages say.")
+    message.command("preview")(preview)
+    app.add_typer(message, name="message")
+    app.command("remind")(remind)
+    app.command("metrics")(metrics)
+
+
+def list_(
+    desk: Desk,
+    state: Annotated[str, typer.Option("--state", help="waiting, sending, sent, failed or cancelled.")] = "",
+    reference: Annotated[str, typer.Option("--reference", metavar="REFERENCE", help="Of one appointment.")] = "",
+    site: params.Site = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10000, help="At most so many.")] = 100,
+) -> None:
+    """List the newest messages. That somebody looked is written down.
+
+    \b
+    Examples:
+      bookcli notification list --state failed
+      bookcli notification list --reference 7F3K-Q2MD
+    """
+    from ..core.model.messages import STATES  # noqa: PLC0415 - after the words are understood
+    from ..core.services import notifications  # noqa: PLC0415 - likewise
+
+    if state and state not in STATES:
+        raise InvalidInput("There is no such state.", hint="One of " + ", ".join(STATES), code="state-unknown")
+    found = notifications.list_(desk.context, state=state, reference=reference, site=site, most=limit)
+    desk.output.show(MESSAGES, [_record(row) for row in found])
+
+
+def show(desk: Desk, number: Number) -> None:
+    """Show one message.
+
+    \b
+    Examples:
+      bookcli notification show 17 --json
+    """
+    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
+
+    desk.output.show(MESSAGES, [_record(notifications.show(desk.context, number))])
+
+
+def retry(desk: Desk, number: Number) -> None:
+    """Have a message sent now, also one that failed, was cancelled or was sent before.
+
+    \b
+    Examples:
+      bookcli notification retry 17
+    """
+    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
+
+    notifications.retry(desk.context, number)
+    desk.talk.note("It will be sent.")
+
+
+def cancel(desk: Desk, number: Number) -> None:
+    """Have a message not sent.
+
+    \b
+    Examples:
+      bookcli notification cancel 17
+    """
+    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
+
+    notifications.stop(desk.context, number)
+    desk.talk.note("It will not be sent.")
+
+
+def preview(
+    desk: Desk,
+    reference: params.Reference,
+    kind: Annotated[
+        str, typer.Option("--kind", help="confirmation, change, cancellation or reminder.")
+    ] = "confirmation",
+) -> None:
+    """Show what a message about an appointment would say. Nothing is sent.
+
+    \b
+    Examples:
+      bookcli message preview 7F3K-Q2MD
+      bookcli message preview 7F3K-Q2MD --kind reminder
+    """
+    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
+
+    letter = notifications.preview(desk.context, reference, kind)
+    record = {"reference": reference, **{name: getattr(letter, name) for name in ("recipient", "subject", "text")}}
+    record["attachments"] = [one.content for one in letter.attachments]
+    names = ", ".join(one.name for one in letter.attachments)
+    head = f"To: {letter.recipient or 'no e-mail address'}\nSubject: {letter.subject}\nAttached: {names}"
+    desk.output.show(LETTER, [record], sentence=f"{head}\n\n{letter.text.rstrip()}")
+
+
+def remind(
+    desk: Desk,
+    within: Annotated[
+        str, typer.Option("--within", metavar="TIME", help="30m, 24h, 2d: how long before it begins.")
+    ] = "24h",
+    site: params.Site = "",
+    dry_run: params.DryRun = False,
+) -> None:
+    """Make a reminder for every appointment that begins within that time and has none for that time yet.
+
+    Run it every few minutes, from as many machines as you like: each appointment gets one.
+
+    \b
+    Examples:
+      bookcli remind --within 24h
+      bookcli remind --within 2h --site north --dry-run
+    """
+    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
+
+    found, made = notifications.remind(desk.context, _span(within), site=site, dry=dry_run)
+    would = "would be made" if dry_run else "were made"
+    record = {"appointments": found, "made": made}
+    desk.output.show(
+        REMINDED, [record], sentence=f"{made} reminders {would}; {found} appointments begin within {within}."
+    )
+
+
+def metrics(desk: Desk) -> None:
+    """Print numbers for Prometheus, in its text format.
+
+    \b
+    Examples:
+      bookcli metrics
+    """
+    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
+
+    lines, told = [], set()
+    for name, labels, value in notifications.measures(desk.context):
+        if name not in told:
+            lines.append(f"# TYPE bookcli_{name} gauge")
+            told.add(name)
+        inside = ",".join(f'{key}="{text}"' for key, text in labels.items())
+        lines.append(f"bookcli_{name}{f'{{{inside}}}' if inside else ''} {value:g}")
+    write_lines(lines)
+
+
+def _span(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,4})([mhd])", text.strip())
+    if found is None:
+        raise InvalidInput("That is no length of time.", hint="For example 30m, 24h or 2d.", code="within-invalid")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _record(row: dict[str, Any]) -> dict[str, Any]:
+    from .views import local  # noqa: PLC0415 - only for an answer
+
+    times = {name: local(row[name], row["zone"]) for name in _TIMES}
+    return {**row, **times}
+
+
+def _when(record: Any) -> str:
+    moment = next((record[name] for name in ("sent_at", "failed_at", "cancelled_at", "due_at") if record[name]), None)
+    return f"{datetime.fromisoformat(moment):%a %-d %b %H:%M}" if moment else ""

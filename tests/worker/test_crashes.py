@@ -1,0 +1,204 @@
+"""Whatever dies on the way, every message arrives, at most once more than something died, under one Message-ID."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import threading
+from collections.abc import Iterator
+from email.message import EmailMessage
+
+import psycopg
+import pytest
+
+from tests.clinic import Clinic
+from tests.valkeys import Valkey
+from tests.worker.conftest import BOOKCLI, Workers, book, eventually, states
+from tests.worker.mail_server import MailServer
+
+AT_ONCE = "UPDATE notification SET due_at = now(), leased_until = least(leased_until, now()) WHERE sent_at IS NULL"
+"""What time does: leases end and what was claimed is due again."""
+
+
+@contextlib.contextmanager
+def locked(clinic: Clinic) -> Iterator[psycopg.Connection]:
+    """Nobody can take a lease on a message, or mark one, meanwhile."""
+    with psycopg.connect(clinic.owner_dsn) as connection:
+        connection.execute("SELECT FROM app.notification ORDER BY notification_id FOR UPDATE")
+        yield connection
+        connection.rollback()
+
+
+def _waits_for_a_row(clinic: Clinic, function: str) -> bool:
+    return clinic.row(
+        "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %s"
+        " AND datname = current_database()",
+        (f"%{function}%",),
+    ) == (True,)
+
+
+def _claimed(clinic: Clinic) -> bool:
+    return clinic.row("SELECT count(*) > 0 FROM notification WHERE due_at > now() + interval '5 s'") == (True,)
+
+
+def _finish(clinic: Clinic, workers: Workers, mail: MailServer, count: int) -> None:
+    """After the crash: another worker does the rest."""
+    mail.after_dot = lambda _: "250 taken"
+    clinic.run(AT_ONCE)
+    workers.burst()
+    assert states(clinic) == {"sent": count}
+    assert len(mail.ids) == count and max(mail.ids.values()) <= 2
+    assert clinic.sound()
+
+
+def test_killed_after_taking_a_job(clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey) -> None:
+    book(clinic, 4)
+    with locked(clinic) as connection:
+        # The claim takes no row that somebody holds: the batch is put into the queue as the relay would.
+        ids = [number for (number,) in clinic.rows("SELECT notification_id FROM notification")]
+        from worker.relay import _batch, queue
+
+        queue(valkey.client).enqueue_many([_batch(ids)])
+        process = workers.start("--processes", "1")
+        eventually(lambda: _waits_for_a_row(clinic, "lease_notifications"))
+        workers.kill(process)
+        connection.rollback()
+    assert mail.accepted == []
+    _finish(clinic, workers, mail, 4)
+    assert set(mail.ids.values()) == {1}
+
+
+def test_killed_while_the_mail_server_has_the_message_and_has_not_answered(
+    clinic: Clinic, workers: Workers, mail: MailServer
+) -> None:
+    book(clinic, 4)
+    answer = threading.Event()
+
+    def held(_: EmailMessage) -> str:
+        answer.wait(60)
+        return "250 taken"
+
+    mail.after_dot = held
+    process = workers.start("--processes", "1")
+    mail.await_messages(1)
+    workers.kill(process)
+    answer.set()
+    assert states(clinic)["sending"] >= 1
+    _finish(clinic, workers, mail, 4)
+    assert sorted(mail.ids.values()) == [1, 1, 1, 2]
+
+
+def test_killed_after_the_answer_and_before_it_is_marked(clinic: Clinic, workers: Workers, mail: MailServer) -> None:
+    book(clinic, 4)
+    with contextlib.ExitStack() as stack:
+        locks: list[psycopg.Connection] = []
+
+        def lock_and_take(_: EmailMessage) -> str:
+            if not locks:
+                locks.append(stack.enter_context(locked(clinic)))
+            return "250 taken"
+
+        mail.after_dot = lock_and_take
+        process = workers.start("--processes", "1")
+        eventually(lambda: _waits_for_a_row(clinic, "mark_sent"))
+        workers.kill(process)
+        # The server would finish the statement of the dead client when it gets the lock.
+        clinic.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'tests_worker' AND datname = current_database()"
+        )
+        locks[0].rollback()
+    assert clinic.row("SELECT count(*) FROM notification WHERE sent_at IS NOT NULL") == (0,)
+    _finish(clinic, workers, mail, 4)
+    assert sorted(mail.ids.values()) == [1, 1, 1, 2]
+
+
+def test_a_horse_that_dies_is_not_the_end_of_the_worker(clinic: Clinic, workers: Workers, mail: MailServer) -> None:
+    import os
+    import signal
+
+    from tests.worker.conftest import descendants
+
+    book(clinic, 2)
+    first = threading.Event()
+
+    def held(_: EmailMessage) -> str:
+        first.wait(60)
+        return "250 taken"
+
+    mail.after_dot = held
+    process = workers.start("--processes", "1")
+    mail.await_messages(1)
+    os.kill(descendants(process.pid)[-1], signal.SIGKILL)
+    mail.after_dot = lambda _: "250 taken"
+    first.set()
+    clinic.run(AT_ONCE)
+    eventually(lambda: states(clinic) == {"sent": 2})
+    assert process.poll() is None and max(mail.ids.values()) <= 2
+
+
+def test_all_of_redis_lost_with_many_in_flight_loses_nothing(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
+) -> None:
+    book(clinic, 300)
+    process = workers.start()
+    mail.await_messages(20)
+    for _ in range(5):
+        valkey.client.flushall()
+        clinic.run("UPDATE notification SET due_at = now() WHERE leased_until IS NULL AND sent_at IS NULL")
+    eventually(lambda: states(clinic) == {"sent": 300}, 90)
+    assert len(mail.ids) == 300 and set(mail.ids.values()) == {1}
+    assert process.poll() is None and clinic.sound()
+
+
+def test_redis_that_restarts_is_found_again(clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey) -> None:
+    process = workers.start()
+    book(clinic, 2)
+    mail.await_messages(2)
+    valkey.stop()
+    valkey.start()
+    for patient in (3, 4):
+        from bookcli.core.services import appointments
+
+        slot = clinic.slot("blood", 5, patient)
+        assert appointments.book(clinic.context, clinic.request(patient, "blood", slot)).outcome == "booked"
+    mail.await_messages(4)
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("relays", [3])
+def test_several_workers_send_each_message_once(
+    clinic: Clinic, workers: Workers, mail: MailServer, relays: int
+) -> None:
+    for _ in range(relays):
+        workers.start("--processes", "1")
+    book(clinic, 120)
+    mail.await_messages(120)
+    eventually(lambda: states(clinic) == {"sent": 120})
+    assert len(mail.accepted) == 120 and set(mail.ids.values()) == {1} and clinic.sound()
+
+
+@pytest.mark.parametrize("clock", ["+300s", "-300s"])
+def test_a_worker_whose_clock_is_wrong_sends_nothing_again_and_nothing_late(
+    clinic: Clinic, workers: Workers, mail: MailServer, clock: str
+) -> None:
+    book(clinic, 6)
+    go_on = threading.Event()
+
+    def first_is_held(message: EmailMessage) -> str:
+        if message["Message-ID"] == mail.accepted[0]["Message-ID"]:
+            go_on.wait(60)
+        return "250 taken"
+
+    mail.after_dot = first_is_held
+    workers.start("--processes", "1")
+    mail.await_messages(1)
+    clinic.run("UPDATE notification SET due_at = now() WHERE sent_at IS NULL")
+    done = subprocess.run(
+        ["faketime", "-f", clock, BOOKCLI, "worker", "run", "--burst"],
+        env=workers.environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    go_on.set()
+    eventually(lambda: states(clinic) == {"sent": 6})
+    assert len(mail.accepted) == 6 and set(mail.ids.values()) == {1}

@@ -1,0 +1,215 @@
+"""`worker run`: one process that relays, one for the timetable, and RQ workers that fork for each batch.
+
+What must stay true: whatever dies is started again; told to stop, every process finishes the message in hand and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis
+from rq import Worker
+from rq.serializers import JSONSerializer
+
+from bookcli.core.context import Context
+from bookcli.core.errors import BookcliError, NotAllowed
+from bookcli.core.services import notifications, servers
+
+from . import timetable
+from .delivery.email import trust
+from .jobs import Ground
+from .relay import Relay, queue
+from .safe_job import SafeJob
+from .wake_ups import Ear
+
+POLL_SECONDS = 2.0
+BUSY_SECONDS = 0.02
+PAUSE_AFTER_DEATH = 1.0
+SESSION_SECONDS = 12 * 3600
+LONGEST_STOP = 25
+PR_SET_PDEATHSIG = 1
+log = logging.getLogger("bookcli.worker")
+
+
+@dataclass
+class Crew:
+    """The processes that were forked, by what they do."""
+
+    work: dict[str, Callable[[], None]]
+    alive: dict[int, str] = field(default_factory=dict)
+
+    def start(self) -> None:
+        """Starts whatever does not run."""
+        for name in self.work.keys() - set(self.alive.values()):
+            self.alive[_fork(self.work[name])] = name
+
+    def tend(self) -> None:
+        """Notices who has ended, and starts them again after a pause."""
+        ended = self._reap()
+        if ended and not Ground.stopping:
+            log.warning("ended and started again: %s", ", ".join(ended))
+            time.sleep(PAUSE_AFTER_DEATH)
+            self.start()
+
+    def await_all(self) -> None:
+        """Until everybody has ended by themselves, or all are told to stop."""
+        while self.alive and not Ground.stopping:
+            self._reap()
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Lets everybody finish what is in hand; whoever does not within `LONGEST_STOP` seconds is ended."""
+        self._signal(signal.SIGTERM)
+        until = time.monotonic() + LONGEST_STOP
+        while self.alive and time.monotonic() < until:
+            self._reap()
+            time.sleep(0.02)
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        for pid in list(self.alive):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _reap(self) -> list[str]:
+        ended = []
+        for pid in list(self.alive):
+            if os.waitpid(pid, os.WNOHANG)[0] == pid:
+                ended.append(self.alive.pop(pid))
+        return ended
+
+
+def run(context: Context, *, processes: int = 2, burst: bool = False) -> None:
+    """Sends until it is told to stop (SIGTERM, SIGINT); with `burst` until nothing is left to be sent.
+
+    Raises InvalidInput, Unavailable, NotAllowed when it cannot even begin.
+    """
+    url = servers.queue_url(context)
+    notifications.sign_in_worker(context)
+    notifications.check(context)
+    trust()  # read once, before anybody is forked
+    context.close()  # what is forked must not share a connection
+    Ground.context = context
+    work: dict[str, Callable[[], None]] = {
+        f"sender {n}": lambda: _work(url, burst=burst) for n in range(1, processes + 1)
+    }
+    if not burst:
+        work["timetable"] = lambda: timetable.run(context.another(), Ground.stopping)
+    crew = Crew(work)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)
+    log.info("running with %d sending processes", processes)
+    relay = Relay(context, connected(url), processes)
+    try:
+        if burst:
+            _empty(relay, crew)
+        else:
+            _relay(context, relay, connected(url), crew)
+    finally:
+        Ground.stopping.set()
+        crew.stop()
+        log.info("stopped")
+
+
+def _empty(relay: Relay, crew: Crew) -> None:
+    """Hands on and waits for the senders, each of which ends when the queue is empty, until nothing is due."""
+    passed = 1
+    while passed and not Ground.stopping:
+        # First what was left in the queue: it may be too full for more.
+        crew.start()
+        crew.await_all()
+        passed = relay.pass_on()
+
+
+def _relay(context: Context, relay: Relay, client: redis.Redis, crew: Crew) -> None:
+    crew.start()
+    signed_in = time.monotonic()
+    with contextlib.closing(Ear(client)) as ear:
+        while not Ground.stopping:
+            crew.tend()
+            if context.embedded and time.monotonic() - signed_in > SESSION_SECONDS:
+                signed_in = time.monotonic()
+                notifications.sign_in_worker(context)
+            if _pass_on(relay) == 0:
+                ear.wait(BUSY_SECONDS if _is_full(relay) else POLL_SECONDS)
+
+
+def _is_full(relay: Relay) -> bool:
+    try:
+        return relay.full
+    except redis.RedisError:
+        return False
+
+
+def _pass_on(relay: Relay) -> int:
+    try:
+        return relay.pass_on()
+    except redis.RedisError as problem:
+        log.warning("the queue is away: %s", type(problem).__name__)
+        time.sleep(PAUSE_AFTER_DEATH)
+    except NotAllowed:
+        raise
+    except BookcliError as problem:
+        log.warning("the database is away: %s", problem.code)
+        time.sleep(PAUSE_AFTER_DEATH)
+    return -1
+
+
+def connected(url: str) -> redis.Redis:
+    """A client that waits longer than a desk's: nobody stands before it."""
+    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=3)
+
+
+def _work(url: str, *, burst: bool) -> None:
+    """An RQ worker: one queue, JSON, our jobs only, nothing about a job in a log."""
+    connection = connected(url)
+    worker = Worker(
+        [queue(connection)],
+        connection=connection,
+        serializer=JSONSerializer,
+        job_class=SafeJob,
+        default_result_ttl=0,
+        maintenance_interval=60,
+        log_job_description=False,
+    )
+    worker.work(burst=burst, logging_level="ERROR")
+
+
+def _stop(*_: Any) -> None:
+    Ground.stopping.set()
+
+
+def _fork(work: Callable[[], None]) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        _end_with(parent)
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        work()
+        code = 0
+    except redis.RedisError as problem:
+        log.warning("the queue is away: %s", type(problem).__name__)
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _end_with(parent: int) -> None:
+    """Asks the kernel to tell this process when the one that forked it has died, however that was."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os._exit(1)
