@@ -2243,8 +2243,8 @@ $$;
 COMMENT ON FUNCTION counters IS 'How many slots the next two weeks have, how many have a free place, and how many are miscounted.';
 
 CREATE FUNCTION oldest_unsent() RETURNS interval LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS
-$$ SELECT now() - min(moment) FROM notification WHERE sent_at IS NULL $$;
-COMMENT ON FUNCTION oldest_unsent IS 'How long the message has waited that waits longest; NULL when none waits.';
+$$ SELECT now() - min(due_at) FROM notification WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0 AND due_at <= now() $$;
+COMMENT ON FUNCTION oldest_unsent IS 'How long the message is overdue that is most so; NULL when none is. Whoever claims one moves it on.';
 
 
 -- The audit: looks, seals and their proof -------------------------------------------------------------------------
