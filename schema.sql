@@ -377,7 +377,8 @@ CREATE TABLE notification (
   notification_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   appointment_id   bigint NOT NULL REFERENCES appointment,
   kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder')),
-  moment           timestamptz NOT NULL DEFAULT now(),
+  -- Not now(): two transactions that begin in the same microsecond may change one appointment one after the other.
+  moment           timestamptz NOT NULL DEFAULT clock_timestamp(),
   message_id       uuid NOT NULL DEFAULT gen_random_uuid(),
   due_at           timestamptz NOT NULL DEFAULT now(),
   attempts         integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),

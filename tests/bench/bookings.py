@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bookcli.core.adapters.local_sockets import ROLE
 from bookcli.core.model.requests import BookingRequest, Place
 from bookcli.core.services import appointments
 
@@ -24,9 +25,12 @@ PATIENTS_EACH = 1000
 SCRIPT = """\\set n :n + 1
 \\set p :base + :client_id * {stride} + :n
 \\set s {slot}
-SELECT * FROM app.book(jsonb_build_array(jsonb_build_object(
-  'key', gen_random_uuid(), 'patient', 'B' || :p, 'test', 'bench', 'slot', :s)), token => '{token}');
+SELECT * FROM {call};
 """
+REQUESTS = """jsonb_build_array(jsonb_build_object(
+  'key', gen_random_uuid(), 'patient', 'B' || :p, 'test', 'bench', 'slot', :s))"""
+AS_A_DESK = f"app.book({REQUESTS}, token => '{{token}}')"
+"""What a desk calls."""
 
 
 def measure(place: Ground, *, seconds: int = 5, rounds: int = 3) -> Iterator[str]:
@@ -42,11 +46,16 @@ def measure(place: Ground, *, seconds: int = 5, rounds: int = 3) -> Iterator[str
         yield f"bookings, {name}: library {a:,.0f}/s, pgbench {b:,.0f}/s, ratio {a / b:.2f}"
 
 
-def pgbench(place: Ground, database: str, hot: bool, base: int, seconds: int, user: str = ground.DESK) -> float:
-    """Bookings per second of 16 clients of pgbench, each for other patients, at one slot or at all."""
+def pgbench(place: Ground, database: str, hot: bool, base: int, seconds: int, call: str = AS_A_DESK) -> float:
+    """Bookings per second of 16 clients of pgbench, each for other patients, at one slot or at all.
+
+    What a desk calls is called as a desk, anything else as whoever owns the server.
+    """
+    user = ground.DESK if call == AS_A_DESK else ROLE
     slot = str(ground.HOT_SLOT) if hot else f"random(1, {ground.SLOTS})"
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(SCRIPT.format(slot=slot, stride=PATIENTS_EACH, token=place.context(database).token))
+        said = call.replace("{token}", place.context(database).token or "")
+        script.write(SCRIPT.format(slot=slot, stride=PATIENTS_EACH, call=said))
         script.flush()
         command = [
             place.programs / "pgbench", "-h", place.socket_directory, "-U", user, "-n", "-c", str(CLIENTS),

@@ -19,7 +19,7 @@ from bookcli.core.db import engine, gateway, schema
 from bookcli.core.model.staff import SignedIn
 
 SLOTS = 10_000
-PATIENTS = 400_000
+PATIENTS = 700_000
 HOT_SLOT = 1
 DESK = "bench_desk"
 

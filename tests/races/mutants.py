@@ -19,7 +19,7 @@ def without_lock(clinic: Clinic) -> None:
 
 def with_pause(clinic: Clinic) -> None:
     """book waits between judge and apply when there is something to write."""
-    replace(clinic, "book", "PERFORM apply(", f"{PAUSE}\n  PERFORM apply(")
+    replace(clinic, "book_as", "PERFORM apply(", f"{PAUSE}\n  PERFORM apply(")
 
 
 def without_slot_check(clinic: Clinic) -> None:

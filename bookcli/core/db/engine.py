@@ -38,7 +38,10 @@ AWAY = frozenset(
 """SQLSTATEs that mean the database is away rather than that the request is wrong (traps.md, "Errors")."""
 
 _MADE_MEANWHILE = frozenset(
-    {"request_pkey", "patient_mrn_key", "site_code_key", "test_code_key", "resource_site_id_code_key"}
+    {
+        *("request_pkey", "patient_mrn_key", "site_code_key", "test_code_key", "resource_site_id_code_key"),
+        "notification_once",
+    }
 )
 """Another desk created the same thing a moment ago: sent again, the call finds it and decides."""
 

@@ -82,7 +82,7 @@ def test_a_log_that_quotes_patients_is_found(clinic: Clinic) -> None:
 def test_a_message_that_nobody_sends_is_noticed_after_an_hour(clinic: Clinic) -> None:
     appointments.book(clinic.context, clinic.request(1, "blood", clinic.slot("blood")))
     assert look(clinic.context)["messages"].well
-    clinic.run("UPDATE notification SET moment = moment - interval '2 hours'")
+    clinic.run("UPDATE notification SET due_at = due_at - interval '2 hours'")
     found = look(clinic.context)["messages"]
     assert (found.well, found.found) == (False, "the oldest unsent message has waited 2 h 0 min")
 
