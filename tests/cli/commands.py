@@ -16,6 +16,9 @@ import pytest
 from bookcli.cli.main import COMMANDS, main
 
 GROUPS = {
+    "notification": ("list", "show", "retry", "cancel"),
+    "message": ("preview",),
+    "worker": ("run", "status", "pause", "resume"),
     "patient": ("add", "show", "edit", "find", "merge", "history"),
     "site": ("list", "show", "add", "edit"),
     "test": ("list", "show", "add", "edit"),
