@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import redis
@@ -53,7 +54,7 @@ class Server:
         return {f"{entry['context']} {entry['object']}" for entry in entries if _counts(entry, user)}
 
 
-def _counts(entry: dict[str, str], user: str) -> bool:
+def _counts(entry: dict[str, Any], user: str) -> bool:
     return entry["username"] == user and entry["object"] not in INTRODUCTION
 
 

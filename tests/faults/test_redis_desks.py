@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import signal
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -27,6 +29,9 @@ from tests.caching import NAME
 from tests.clinic import Clinic
 from tests.faults.redis_users import PROGRAMS, Server, running
 from tests.servers import login_as
+from tests.worker.conftest import MAIL_FROM, Workers, eventually, states
+from tests.worker.mail_server import MailServer
+from worker import control
 from worker.wake_ups import Ear
 
 USERS = ("desk", "worker")
@@ -182,6 +187,40 @@ def test_a_request_that_waits_is_copied_withdrawn_and_sent_by_a_worker(
     assert pending.replay_copies(at_worker) == 1 and pending.replay_copies(at_worker) == 0
     assert clinic.row("SELECT count(*) FROM appointment") == (1,)
     assert redis_server.refused("desk") == redis_server.refused("worker") == set()
+
+
+@pytest.fixture
+def mail() -> Iterator[MailServer]:
+    server = MailServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_a_worker_works_as_the_user_of_workers(
+    clinic: Clinic, redis_server: Server, at_desk: Context, at_worker: Context, mail: MailServer
+) -> None:
+    clinic.run("UPDATE patient SET email = 'p' || patient_id || '@patients.example'")
+    environment = {
+        **os.environ,
+        "BOOKCLI_DATABASE_URL": at_worker.settings.database_url or "",
+        "BOOKCLI_REDIS_URL": redis_server.url("worker"),
+        "BOOKCLI_SMTP_URL": mail.url,
+        "BOOKCLI_MAIL_FROM": MAIL_FROM,
+    }
+    with contextlib.closing(Workers(environment)) as crew:
+        working = crew.start()
+        eventually(lambda: control.status(at_worker)["workers"] == 2)
+        control.pause(at_worker)
+        assert control.status(at_worker)["paused"]
+        control.go_on(at_worker)
+        assert appointments.book(at_desk, clinic.request(1, "blood", clinic.slot("blood"))).outcome == "booked"
+        mail.await_messages(1)
+        eventually(lambda: states(clinic) == {"sent": 1})
+        working.send_signal(signal.SIGTERM)
+        assert working.wait(60) == 0
+    assert cache.warm(at_worker, site="north", days=3) == 9 and cache.drop(at_worker) == 9
+    assert redis_server.refused("worker") == redis_server.refused("desk") == set()
 
 
 def test_a_doctor_who_may_not_ask_redis_how_it_is_says_so(
