@@ -33,7 +33,7 @@ faults: install test-servers
 # The suite runs on PostgreSQL 15 as well as on the embedded 18, and starts a whole cluster (tests/faults/topology.py);
 # Debian's packages bring what is missing where they may be installed.
 SERVERS := postgresql-15:/usr/lib/postgresql/15/bin/postgres pgbouncer:/usr/sbin/pgbouncer haproxy:/usr/sbin/haproxy \
-  etcd-server:/usr/bin/etcd redis-server:/usr/bin/redis-server faketime:/usr/bin/faketime
+  etcd-server:/usr/bin/etcd redis-server:/usr/bin/redis-server
 test-servers:
 	@missing=$$(for one in $(SERVERS); do [ -x "$${one#*:}" ] || echo "$${one%%:*}"; done); \
 	if [ -n "$$missing" ] && [ "$$(id -u)" = 0 ]; then \

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import threading
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -13,7 +12,7 @@ import pytest
 
 from tests.clinic import Clinic
 from tests.valkeys import Valkey
-from tests.worker.conftest import BOOKCLI, Workers, book, eventually, states
+from tests.worker.conftest import Workers, book, eventually, states
 from tests.worker.mail_server import MailServer
 
 AT_ONCE = "UPDATE notification SET due_at = now(), leased_until = least(leased_until, now()) WHERE sent_at IS NULL"
@@ -176,29 +175,3 @@ def test_several_workers_send_each_message_once(
     mail.await_messages(120)
     eventually(lambda: states(clinic) == {"sent": 120})
     assert len(mail.accepted) == 120 and set(mail.ids.values()) == {1} and clinic.sound()
-
-
-@pytest.mark.parametrize("clock", ["+300s", "-300s"])
-def test_a_worker_whose_clock_is_wrong_sends_nothing_again_and_nothing_late(
-    clinic: Clinic, workers: Workers, mail: MailServer, clock: str
-) -> None:
-    book(clinic, 6)
-    go_on = threading.Event()
-
-    def first_is_held(message: EmailMessage) -> str:
-        if message["Message-ID"] == mail.accepted[0]["Message-ID"]:
-            go_on.wait(60)
-        return "250 taken"
-
-    mail.after_dot = first_is_held
-    workers.start("--processes", "1")
-    mail.await_messages(1)
-    clinic.run("UPDATE notification SET due_at = now() WHERE sent_at IS NULL")
-    done = subprocess.run(
-        ["faketime", "-f", clock, BOOKCLI, "worker", "run", "--burst"],
-        env=workers.environment, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    go_on.set()
-    eventually(lambda: states(clinic) == {"sent": 6})
-    assert len(mail.accepted) == 6 and set(mail.ids.values()) == {1}
