@@ -34,6 +34,10 @@ from tests.races.test_races import _add_patients
 DESKS, POOL, SLOTS = 200, 20, 30
 PLACES = SLOTS * CAPACITY["lab"]
 DEADLINE = 8.0
+STARVED = 8.0
+"""Seconds that the pool and the database may be without a processor while two hundred commands want one."""
+KEPT = {75: "pending", 76: "unknown"}
+"""The answers after which the request is kept at the desk and sent again under its key."""
 
 
 class Told(NamedTuple):
@@ -100,17 +104,17 @@ def test_two_hundred_bookings_through_twenty_connections_all_get_an_honest_answe
         with _all_taken(address) if taken else contextlib.nullcontext():
             crowd.go()
             told = crowd.results()
-        waiting = [home for home, one in zip(homes, told, strict=True) if one.code == 75]
+        waiting = [home for home, one in zip(homes, told, strict=True) if one.code in KEPT]
         replay = ["pending", "replay", "--json"]
         sent = crowd.at_once(command, address, [(home, replay) for home in waiting]) if waiting else []
     ends = Counter(end for home, one in zip(homes, told, strict=True) for end in _ends(home, one))
     slowest = max(one.seconds for one in [*told, *sent])
     publish(attempts=DESKS, violations=abs(ends["booked"] - PLACES), pending=len(waiting), slowest=round(slowest, 1))
-    assert {one.code for one in told} <= ({75} if taken else {0, 3, 75})
+    assert {one.code for one in told} <= (set(KEPT) if taken else {0, 3, *KEPT})
     assert {one.code for one in sent} <= {0}
     assert ends == {"booked": PLACES, "refused": DESKS - PLACES}
     assert clinic.rows("SELECT count(*) FROM appointment WHERE active") == [(PLACES,)]
-    assert slowest < DEADLINE
+    assert slowest < DEADLINE + STARVED
     assert clinic.sound()
 
 
@@ -120,8 +124,8 @@ def _booking(patient: int, slot: int) -> list[str]:
 
 def _ends(home: str, told: Told) -> list[str]:
     """What became of a desk's one request: what it was told, or what its spool says if that was not the end."""
-    if told.code != 75:
+    if told.code not in KEPT:
         return [str(told.answer["outcome"])]
-    assert told.answer["outcome"] == "pending"
+    assert told.answer["outcome"] == KEPT[told.code]
     with Context(Settings(database_url="postgresql:///"), paths({"BOOKCLI_HOME": home})) as desk:
         return [item.outcome for item in pending.items(desk)]
