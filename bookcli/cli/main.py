@@ -177,7 +177,7 @@ def overview() -> str:
     """The text of `bookcli --help`."""
     lines = ["Usage: bookcli COMMAND [OPTIONS]", "", "Book diagnostic tests at clinic desks.", ""]
     for heading, commands in COMMANDS.items():
-        lines += [f"{heading}:", *(f"  {name:<12}{text}" for name, (_, text) in commands.items()), ""]
+        lines += [f"{heading}:", *(f"  {name:<14}{text}" for name, (_, text) in commands.items()), ""]
     lines += [
         "Examples:",
         "  bookcli slots --test mri --on tomorrow",

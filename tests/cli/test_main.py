@@ -29,7 +29,7 @@ def test_help_lists_every_command(bookcli: Shell) -> None:
     assert bookcli().out == bookcli("-h").out == text
     for commands in COMMANDS.values():
         for name, (_, line) in commands.items():
-            assert f"  {name:<12}{line}" in text
+            assert f"  {name:<14}{line}" in text
 
 
 @pytest.mark.parametrize("words", all_commands(), ids=" ".join)
