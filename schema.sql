@@ -422,6 +422,8 @@ COMMENT ON COLUMN audit.source IS 'From where: the program and, over a network, 
 COMMENT ON COLUMN audit.patient_id IS 'The patient; of a look at several, after.patients has them all.';
 COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was looked at.';
 
+CREATE INDEX audit_of_hold ON audit (appointment_id) WHERE action = 'hold';
+
 -- A chain inside the booking's transaction would make every desk wait for every other, so rows are chained afterwards,
 -- in a table beside them: booking pays nothing for it, and a row of audit is never touched again.
 CREATE TABLE seal (
@@ -2228,6 +2230,43 @@ COMMENT ON FUNCTION find_slots IS
   'Slots where a test can start, by local day and time of day of the site; `remaining` is what is left in the fullest slot it '
   'would take, with expired holds counted as free. `bookable`: only those that `book` would accept now.';
 
+CREATE FUNCTION day_board(wanted_site text, wanted_day date, token text DEFAULT NULL)
+RETURNS TABLE (resource text, name text, tests text[], slot_id integer, starts_at timestamptz, ends_at timestamptz, capacity integer,
+               taken integer, version integer, status text, closed_for text, holds jsonb)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp SET plan_cache_mode = force_generic_plan AS $$
+#variable_conflict use_column
+DECLARE
+  named boolean := EXISTS (SELECT FROM session s JOIN staff f USING (staff_id)
+                            WHERE s.token_hash = token_hash(token) AND session_problem(s, f) IS NULL);
+BEGIN
+  RETURN QUERY
+  WITH held AS MATERIALIZED (
+    SELECT u.slot_id, count(*) FILTER (WHERE h.held_until <= now())::integer AS expired,
+           jsonb_agg(jsonb_build_object('until', h.held_until, 'staff', CASE WHEN named THEN (
+               SELECT max(a.staff) FROM audit a WHERE a.appointment_id = h.appointment_id AND a.action = 'hold') END)
+             ORDER BY h.held_until) FILTER (WHERE h.held_until > now()) AS live
+      FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id) WHERE h.status = 'pending' GROUP BY 1
+  )
+  SELECT m.code::text, m.name::text,
+         ARRAY(SELECT t.code::text FROM resource_test o JOIN test t USING (test_id) WHERE o.resource_id = m.resource_id AND t.active ORDER BY 1),
+         s.slot_id, s.starts_at, s.ends_at, s.capacity, s.booked - coalesce(h.expired, 0), s.version, s.status,
+         CASE WHEN s.status = 'busy-unavailable' THEN coalesce((
+           SELECT max(c.reason) FROM closure c
+            WHERE c.site_id = s.site_id AND (c.resource_id IS NULL OR c.resource_id = s.resource_id) AND c.reopened_at IS NULL
+              AND c.during && tstzrange(s.starts_at, s.ends_at)), '') ELSE '' END,
+         coalesce(h.live, '[]')
+    FROM site p
+    JOIN resource m ON m.site_id = p.site_id AND m.active
+    LEFT JOIN slot s ON s.resource_id = m.resource_id AND s.local_start >= wanted_day AND s.local_start < wanted_day + 1
+     AND s.status <> 'entered-in-error'
+    LEFT JOIN held h ON h.slot_id = s.slot_id
+   WHERE p.code = wanted_site AND p.active
+   ORDER BY m.code, s.starts_at;
+END $$;
+COMMENT ON FUNCTION day_board IS
+  'Every slot of a local day of a site, resource by resource (one without slots has a row of nulls), with the places taken, holds '
+  'that hold among them, and why it is closed. Nothing about a patient; who holds is told to a live session alone.';
+
 CREATE FUNCTION look_up(reference text) RETURNS SETOF appointment_facts
 LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS
 -- $1, because `reference` would be the column of the view: every appointment is the one its own reference names.
@@ -3155,6 +3194,7 @@ GRANT EXECUTE ON FUNCTION add_staff, change_staff, reset_password, list_staff, l
    TO bookcli_desk, bookcli_admin;
 GRANT EXECUTE ON FUNCTION let_holds_expire TO bookcli_desk, bookcli_worker;
 GRANT EXECUTE ON FUNCTION find_slots TO bookcli_worker;
+GRANT EXECUTE ON FUNCTION day_board TO bookcli_desk;
 GRANT EXECUTE ON FUNCTION claim_notifications, lease_notifications, mark_sent, mark_failed, book_for TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION remind TO bookcli_desk, bookcli_worker;
 GRANT EXECUTE ON FUNCTION look_at_messages, retry_message, stop_message, message_facts_of TO bookcli_desk;

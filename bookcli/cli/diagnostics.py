@@ -1,6 +1,6 @@
-"""The only writer of stderr: notes, questions, suggestions and errors; and the log of bugs.
+"""The only writer of stderr: notes, questions, suggestions and errors.
 
-What must stay true: the log names exception types and places in the code, never a value, so no patient gets into it.
+What must stay true: whatever is said has its control characters shown, never obeyed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 from ..core.errors import (
     BookcliError,
@@ -94,8 +93,9 @@ class Talk:
 
     def bug(self, problem: BaseException) -> int:
         """Says that bookcli is at fault, keeps the trace in the log, shows it with --debug; the exit code for it."""
-        place = _place(problem)
-        log_file = _log(problem)
+        from ..core.services import bugs  # noqa: PLC0415 - only for bugs
+
+        place, (log_file, _) = bugs.place(problem), bugs.keep(problem)
         where = f"the trace is in {log_file}; --debug shows it" if log_file else "--debug shows the trace"
         self._error(f"bookcli has a bug: {type(problem).__name__} in {place}.", where, BUG, "bug", {"place": place})
         if self.debug:
@@ -205,47 +205,3 @@ def _traceback(problem: BaseException) -> str:
 
     lines = "".join(traceback.format_exception(problem)).splitlines()
     return "".join(_shown(line) + "\n" for line in lines)
-
-
-def _place(problem: BaseException) -> str:
-    frames = _frames(problem)
-    return f"{frames[-1]['file']}:{frames[-1]['line']}" if frames else "an unknown place"
-
-
-def _frames(problem: BaseException) -> list[dict[str, str | int]]:
-    frames: list[dict[str, str | int]] = []
-    step = problem.__traceback__
-    while step is not None:
-        code = step.tb_frame.f_code
-        name = "/".join(Path(code.co_filename).parts[-2:])
-        frames.append({"file": name, "line": step.tb_lineno, "function": code.co_name})
-        step = step.tb_next
-    return frames
-
-
-def _causes(problem: BaseException) -> Sequence[dict[str, object]]:
-    causes: list[dict[str, object]] = []
-    current: BaseException | None = problem
-    while current is not None and len(causes) < 5:
-        causes.append({"error": type(current).__name__, "frames": _frames(current)})
-        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
-    return causes
-
-
-def _log(problem: BaseException) -> str:
-    """Adds one JSON line to the log, which only its owner can read; its path, or nothing if that is not possible."""
-    import json  # noqa: PLC0415 - only for bugs
-
-    from .. import __version__  # noqa: PLC0415 - only for bugs
-    from ..core import clock, config  # noqa: PLC0415 - only for bugs
-
-    log_file = config.paths().log_file
-    entry = {"at": clock.now().isoformat(), "version": __version__, "causes": _causes(problem)}
-    try:
-        log_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(log_file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8") as log:
-            log.write(json.dumps(entry) + "\n")
-    except OSError:
-        return ""
-    return str(log_file)

@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "pending": ("pending", "What was asked while the database was away."),
     },
     "The day": {
+        "tui": ("terminal", "Show the desk in this terminal; bookcli alone does so too."),
         "agenda": ("agenda", "List the appointments of a day."),
         "arrive": ("appointments", "Note that the patient has arrived."),
         "check-in": ("appointments", "Note that the patient has been checked in."),
@@ -78,12 +79,12 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
 }
 _HELP_OPTIONS = ("-h", "--help")
-_LONG = frozenset({"import", "export", "demo", "selftest", "worker"})
+_LONG = frozenset({"import", "export", "demo", "selftest", "worker", "tui"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code (design.md §12); the console script ends with it."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = list(sys.argv[1:] if argv is None else argv) or _desk()
     if argv is None and not _LONG.intersection(words[:1]):
         _leave_garbage()
     if words[:1] in (["--version"], ["-V"]):
@@ -101,6 +102,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         diagnostics.say("Interrupted.")
         code = diagnostics.INTERRUPTED
     return code
+
+
+def _desk() -> list[str]:
+    """What `bookcli` alone means: the desk where somebody sits at a terminal, else the help."""
+    if "_BOOKCLI_COMPLETE" in os.environ or os.environ.get("TERM", "dumb") == "dumb":
+        return []
+    seated = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
+    return ["tui"] if seated else []
 
 
 def _leave_garbage() -> None:

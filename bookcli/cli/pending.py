@@ -5,7 +5,6 @@ What must stay true: an end counts as told only after somebody could read it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from .output import Record
 
 SECONDS_BESIDE_A_COMMAND = 2.0
-_MOST_REFERENCES = 5
 
 
 def _short(record: Record) -> str:
@@ -164,23 +162,9 @@ def _send_and_tell(desk: Desk) -> None:
 
 def told(ended: Sequence[Item]) -> str:
     """The line about what has ended; it names references and reasons, never a patient."""
-    number = f"{len(ended)} request{'s' if len(ended) > 1 else ''} kept while the database was away"
-    verb = "is" if len(ended) == 1 else "are"
-    kinds = Counter(_end(item) for item in ended)
-    references = [reference for item in ended if item.ended for reference in item.ended.references]
-    parts = []
-    for kind, count in kinds.items():
-        names = references[:_MOST_REFERENCES] if kind == "BOOKED" else []
-        more = ", …" if kind == "BOOKED" and len(references) > _MOST_REFERENCES else ""
-        counted = f"{count} {kind}" if len(kinds) > 1 else kind
-        parts.append(f"{counted}: {', '.join(names)}{more}" if names else counted)
-    return f"{number} {verb} now {', '.join(parts)}; bookcli pending list"
+    from ..core.services import desk  # noqa: PLC0415 - only when something has ended
 
-
-def _end(item: Item) -> str:
-    if item.ended is None:
-        return "DAMAGED"
-    return f"{item.outcome.upper()} ({item.ended.reason})" if item.outcome == "refused" else item.outcome.upper()
+    return f"{desk.ended_sentence(ended)}; bookcli pending list"
 
 
 def _text(value: Any) -> str:

@@ -63,6 +63,11 @@ class Settings:
         "unless it is this machine"
     )
     mail_from: str = _setting("sender of messages to patients, such as 'Clinic North <appointments@clinic.example>'")
+    theme: str = _setting(
+        "colours of the terminal UI: dark, light, ansi-dark or ansi-light (the terminal's own)", "dark"
+    )
+    motion: str = _setting("whether things move in the terminal UI: full or reduced", "full")
+    lock_minutes: str = _setting("minutes without a key after which the terminal UI locks itself; 0 means never", "10")
 
     @property
     def deadline_seconds(self) -> float:
@@ -87,6 +92,24 @@ class Settings:
         if not _CACHE_NAME.fullmatch(self.cache_name):
             raise _not_allowed("cache_name", "takes lower-case letters, digits, dots and hyphens")
         return seconds
+
+    @property
+    def lock_seconds(self) -> float:
+        """`lock_minutes` as a number of seconds, up to a day. Raises InvalidInput."""
+        try:
+            minutes = float(self.lock_minutes)
+        except ValueError:
+            minutes = -1.0
+        if not 0 <= minutes <= 1440:
+            raise _not_allowed("lock_minutes", "must be a number of minutes between 0 and 1440")
+        return minutes * 60
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything may move on the screen. Raises InvalidInput."""
+        if self.motion not in ("full", "reduced"):
+            raise _not_allowed("motion", "must be full or reduced")
+        return self.motion == "full"
 
     @cached_property
     def mrn_regex(self) -> re.Pattern[str] | None:
@@ -129,6 +152,7 @@ class Settings:
     def check(self) -> None:
         """Looks at every setting that has a form. Raises InvalidInput."""
         _ = self.deadline_seconds, self.mrn_must_be_typed, self.phone_country, self.cache_seconds
+        _ = self.lock_seconds, self.moves
 
 
 def _not_allowed(name: str, what: str) -> InvalidInput:
@@ -173,6 +197,11 @@ class Paths:
     def templates(self) -> Path:
         """The clinic's own templates of messages."""
         return self.config / "templates"
+
+    @property
+    def screen_file(self) -> Path:
+        """What the terminal UI keeps between starts: site, theme, filter; nothing about a patient."""
+        return self.state / "screen.json"
 
     @property
     def log_file(self) -> Path:
@@ -223,15 +252,32 @@ def _names() -> list[str]:
     return [item.name for item in fields(Settings)]
 
 
-def _read_file(config_file: Path) -> dict[str, str]:
+def keys(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The table `[keys]` of the settings file: keys by the id of what they do. Raises as `load`."""
+    config_file = paths(environ).config_file
+    table = _content(config_file).get("keys", {}) if config_file.is_file() else {}
+    if not isinstance(table, dict) or not all(isinstance(value, str) and value.strip() for value in table.values()):
+        raise InvalidInput(
+            f"The table [keys] in {config_file} must name a key for every id.",
+            hint="undo = 'ctrl+z'",
+            code="keys-invalid",
+        )
+    return table
+
+
+def _content(config_file: Path) -> dict[str, object]:
     import tomllib  # noqa: PLC0415 - 16 ms, and most desks have no file
 
     try:
-        content = tomllib.loads(config_file.read_text(encoding="utf-8"))
+        return tomllib.loads(config_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise InvalidInput(
             f"The settings file {config_file} cannot be read.", hint=str(problem), code="config-unreadable"
         ) from problem
+
+
+def _read_file(config_file: Path) -> dict[str, str]:
+    content = {name: value for name, value in _content(config_file).items() if name != "keys"}
     for name, value in content.items():
         if name not in _names():
             raise InvalidInput(

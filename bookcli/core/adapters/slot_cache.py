@@ -290,6 +290,10 @@ class SlotCache:
             elif told[0]["type"] == "message":
                 yield channels[told[0]["channel"]], date.fromisoformat(told[0]["data"].decode())
 
+    def answers(self) -> bool:
+        """Whether Redis answers at this moment."""
+        return self._safely(lambda client: _said(client, "PING")) is not None
+
     def publish(self, channel: str) -> None:
         """Says something without words to whoever listens."""
         self._safely(lambda client: _said(client, "PUBLISH", channel, ""))

@@ -130,6 +130,7 @@ WORKERS_ONLY = {"claim_notifications", "lease_notifications", "mark_sent", "mark
 """What no desk may even call: it hands out what a message is written from, or books under another name."""
 WITHOUT_SESSION = {
     "find_slots": "SELECT count(*) FROM app.find_slots(NULL, 'mri', '2026-01-01', '2036-01-01')",
+    "day_board": "SELECT * FROM app.day_board('north', (SELECT min(local_start)::date FROM app.slot))",
     "counters": "SELECT slots FROM app.counters()",
     "oldest_unsent": "SELECT app.oldest_unsent()",
     "sign_in_parameters": "SELECT passes FROM app.sign_in_parameters('nobody')",

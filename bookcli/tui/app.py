@@ -1,0 +1,351 @@
+"""The desk: the one app around all screens, with what they share.
+
+What must stay true: a screen asks services through `calls` alone; when something breaks nobody is shown a value of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from textual import events
+from textual.app import App, SystemCommand
+from textual.binding import ActiveBinding, Binding, BindingType
+from textual.dom import DOMNode
+from textual.screen import Screen
+
+from ..core import config
+from ..core.context import Context
+from ..core.errors import BookcliError, NotAllowed, Unavailable
+from ..core.model.board import Place
+from ..core.model.staff import Person, SignedIn
+from ..core.services import board, desk, staff
+from ..core.services.desk import Lights
+from . import keys, themes
+from .calls import Bug, Calls, as_bug
+from .kit import Confirm, Dialog, View, literal
+from .screens import BY_ID, VIEWS, help, sign_in, sites
+
+LOOK_SECONDS = 3.0
+_UNDO_SECONDS = 600.0
+_SIGN_IN = frozenset({"not-signed-in", "session-expired", "session-locked", "password-change-needed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How something that was done is taken back: `service(context, *args)`, until so many seconds of the clock."""
+
+    sentence: str
+    service: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    until: float = 0.0
+
+
+class DeskApp(App[None]):
+    """Made with a context, of which it takes others; `theme` overrides the setting and what was kept."""
+
+    TITLE = "bookcli"
+    CSS_PATH = "desk.tcss"
+    COMMAND_PALETTE_BINDING = "ctrl+p"
+    BINDINGS: ClassVar[list[BindingType]] = keys.GLOBAL
+
+    def __init__(self, context: Context, theme: str = "") -> None:
+        super().__init__()
+        self.context = context.another()
+        self.context.announce = self._announced
+        self.calls = Calls(self.context, self.explain)
+        self.lights: Lights | None = None
+        self.person: Person | None = None
+        self.places: tuple[Place, ...] = ()
+        self.site: Place | None = None
+        self.kept = desk.recalled(self.context)
+        self.crash: Bug | None = None
+        self.moves = self.context.settings.moves
+        self._undos: list[Undo] = []
+        self._locked: sign_in.SignIn | None = None
+        self._held_toasts: list[tuple[str, str]] = []
+        self._last_key = time.monotonic()
+        self._mouse_on = True
+        self._colours(theme or self.kept.get("theme", "") or self.context.settings.theme)
+        for entry in VIEWS:
+            self.add_mode(entry.id, entry.made)
+
+    def _colours(self, name: str) -> None:
+        self.register_theme(themes.DARK)
+        self.register_theme(themes.LIGHT)
+        if not self.moves:
+            self.animation_level = "none"
+        self.theme = name if name in self.available_themes else "dark"
+
+    # What happens by itself
+
+    def on_mount(self) -> None:
+        self.calls.open()
+        self.set_keymap(keys.checked(config.keys()))
+        self._write("\x1b[22;0t\x1b]0;bookcli\x07")
+        self.set_interval(LOOK_SECONDS, self.look)
+        self.set_interval(1.0, self._lock_when_idle)
+        self.switch_mode(VIEWS[0].id)
+        self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
+
+    def on_unmount(self) -> None:
+        self._write("\x1b[23;0t")
+        self.calls.close()
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Key | events.MouseDown | events.MouseScrollDown | events.Paste):
+            self._last_key = time.monotonic()
+        await super().on_event(event)
+
+    def _begun(self, found: tuple[SignedIn, Person] | None) -> None:
+        if found is None:
+            self.ask_to_sign_in()
+            return
+        session, self.person = found
+        self.calls.signed_in(session)
+        if self.person.problem is not None:
+            self.ask_to_sign_in(name=session.name)
+        self._look_around()
+
+    def _begun_without(self, problem: BookcliError) -> None:
+        """The database is away, or something else is: what the desk has kept is what there is."""
+        self.explain(problem)
+        if isinstance(problem, Unavailable) and self.context.session is not None:
+            self._look_around()
+        elif isinstance(problem, NotAllowed):
+            self.ask_to_sign_in(why=problem.message)
+
+    def _look_around(self) -> None:
+        self.calls.ask(self, board.places, on_done=self._placed, group="places")
+        self.look()
+
+    def _placed(self, places: list[Place]) -> None:
+        mine = self.person.sites if self.person is not None else ()
+        self.places = tuple(one for one in places if not mine or one.code in mine)
+        wanted = (self.site.code if self.site else "", self.kept.get("site", ""), self.context.settings.site)
+        codes = {one.code: one for one in self.places}
+        chosen = next((codes[code] for code in wanted if code in codes), self.places[0] if self.places else None)
+        if chosen != self.site:
+            self.choose_site(chosen)
+
+    def choose_site(self, place: Place | None) -> None:
+        """From now on every view shows this site."""
+        self.site = place
+        if place is not None:
+            self.keep(site=place.code)
+        for view in self.views():
+            view.placed()
+
+    def views(self) -> list[View]:
+        """The views that have been shown."""
+        stacks = (self._screen_stacks.get(entry.id, ()) for entry in VIEWS)
+        return [screen for stack in stacks for screen in stack if isinstance(screen, View)]
+
+    def look(self) -> None:
+        """Looks at the servers beside the screen, and at what has become of kept requests."""
+        if self.lights is None or self._locked is None:
+            self.calls.ask(self, desk.look, on_done=self._lit, on_error=self._dark, group="lights", quiet=True)
+
+    def _lit(self, lights: Lights) -> None:
+        before, self.lights = self.lights, replace(lights, ended=())
+        if lights.person is not None:
+            self.person = lights.person
+            if lights.person.problem is not None and self._locked is None:
+                self.ask_to_sign_in(name=lights.person.name)
+        if lights.ended and self._locked is None:
+            self.toast(desk.ended_sentence(lights.ended))
+            self.calls.ask(self, desk.told, lights.ended, quiet=True)
+        if before is not None and before.database == "away" and lights.database == "ok":
+            self.toast("The database answers again.")
+            self._look_around()
+            for view in self.views():
+                view.reload()
+
+    def _dark(self, problem: BookcliError) -> None:
+        if self.lights is not None:
+            self.lights = replace(self.lights, database="away")
+
+    # What screens ask for
+
+    def toast(self, sentence: str, severity: str = "information") -> None:
+        """Says what has happened; while the desk is locked it waits until it is not."""
+        if self._locked is not None:
+            self._held_toasts.append((sentence, severity))
+            return
+        self.notify(literal(sentence), severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
+
+    def did(self, sentence: str, undo: Undo | None = None) -> None:
+        """Says what was done, and remembers how it is taken back."""
+        if undo is not None:
+            until = undo.until or time.monotonic() + _UNDO_SECONDS
+            self._undos.append(replace(undo, until=until))
+        self.toast(sentence + (" u takes it back." if undo is not None else ""))
+
+    def explain(self, problem: BookcliError) -> None:
+        """What is shown of an error that nobody else has said."""
+        if problem.code in _SIGN_IN:
+            self.ask_to_sign_in(name=self.person.name if self.person else "", why=problem.message)
+            return
+        if isinstance(problem, Unavailable) and problem.code == "database-away":
+            away = self.lights is not None and self.lights.database == "away"
+            self.lights = replace(self.lights or Lights("away", "unknown", "unknown"), database="away")
+            if away:
+                return
+        self.toast(" ".join(filter(None, (problem.message, problem.hint))), "error")
+
+    def keep(self, **values: str) -> None:
+        """Keeps how the screen is left, for the next start; nothing about a patient."""
+        self.kept.update(values)
+        self.calls.ask(self, desk.remember, dict(self.kept), group="keep", quiet=True, on_error=lambda _: None)
+
+    def opens(self, screen: str) -> bool:
+        """Whether there is such a screen."""
+        return screen in BY_ID
+
+    def open(self, screen: str, *args: Any, on_done: Callable[[Any], Any] | None = None) -> None:
+        """Shows a view, or a dialog made with `args`, whose result goes to `on_done`."""
+        entry = BY_ID[screen]
+        if entry.kind == "view":
+            self.switch_mode(entry.id)
+        else:
+            dialog: Dialog[Any] = entry.load()(*args)
+            self.push_screen(dialog, on_done)
+
+    # Signing in and locking
+
+    def ask_to_sign_in(self, *, name: str = "", why: str = "") -> None:
+        """Covers the screen until somebody signs in; what is behind it stays for `name`."""
+        if self._locked is None:
+            self._locked = sign_in.SignIn(name, why)
+            self.push_screen(self._locked, self._entered)
+
+    def _entered(self, session: SignedIn | None) -> None:
+        self._locked = None
+        if session is None:
+            return
+        self._last_key = time.monotonic()
+        same = self.person is not None and self.person.name == session.name
+        self.calls.signed_in(session)
+        if not same:
+            self._undos.clear()
+            self._held_toasts.clear()
+            self.person = None
+        held, self._held_toasts = self._held_toasts, []
+        for sentence, severity in held:
+            self.toast(sentence, severity)
+        self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
+        if not same:
+            self.call_later(self._start_over)
+
+    async def _start_over(self) -> None:
+        """Nothing of what somebody else has left is there any more."""
+        home = VIEWS[0].id
+        for entry in VIEWS:
+            if entry.id != self.current_mode:
+                await self.remove_mode(entry.id)
+                self.add_mode(entry.id, entry.made)
+        while len(self.screen_stack) > 1:
+            await self.pop_screen()
+        await self.switch_screen(BY_ID[self.current_mode].load()())
+        await self.switch_mode(home)
+
+    def _lock_when_idle(self) -> None:
+        seconds = self.context.settings.lock_seconds
+        if seconds and self._locked is None and time.monotonic() - self._last_key > seconds:
+            self.action_lock()
+
+    # What keys do
+
+    def action_open(self, screen: str) -> None:
+        self.open(screen)
+
+    def action_lock(self) -> None:
+        if self.person is not None:
+            self.calls.ask(self, staff.lock, quiet=True, on_error=lambda _: None)
+            self.ask_to_sign_in(name=self.person.name)
+
+    def action_site(self) -> None:
+        self.push_screen(sites.Sites(self.places, self.site), lambda place: self.choose_site(place) if place else None)
+
+    def action_undo(self) -> None:
+        now = time.monotonic()
+        while self._undos and self._undos[-1].until < now:
+            self._undos.pop()
+        if not self._undos:
+            self.toast("There is nothing to take back.")
+            return
+        last = self._undos.pop()
+        self.calls.ask(self, last.service, *last.args, on_done=lambda _: self.toast(last.sentence))
+
+    def action_mouse(self) -> None:
+        self._mouse_on = not self._mouse_on
+        self._write("".join(f"\x1b[?{mode}{'h' if self._mouse_on else 'l'}" for mode in (1000, 1003, 1015, 1006)))
+        self.toast("The mouse works here." if self._mouse_on else "The mouse selects text, as in any terminal.")
+
+    async def action_back(self) -> None:
+        if len(self.screen_stack) > 1:
+            await self.pop_screen()
+
+    def action_leave(self) -> None:
+        if not any(getattr(screen, "unsaved", False) for stack in self._screen_stacks.values() for screen in stack):
+            self.exit()
+            return
+        question = Confirm("Quit without saving?", "What you typed will be lost.", yes="Quit", no="Keep editing")
+        self.push_screen(question, lambda agreed: self.exit() if agreed else None)
+
+    async def action_quit(self) -> None:
+        self.action_leave()
+
+    def action_help(self) -> None:
+        self.push_screen(help.Help(help.keys_of(self.screen)), self._run_binding)
+
+    def _run_binding(self, chosen: ActiveBinding | None) -> None:
+        if chosen is not None:
+            self.call_later(self.run_action, chosen.binding.action, chosen.node)
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every action that has a key here, and the colours."""
+        for (shown, what), active in help.keys_of(screen).items():
+            yield SystemCommand(what, f"Key: {shown}", lambda active=active: self._run_binding(active))
+        for name in themes.NAMES:
+            yield SystemCommand(
+                f"Colours: {name}", "Kept for the next start", lambda name=name: self._choose_theme(name)
+            )
+
+    def _choose_theme(self, name: str) -> None:
+        self.theme = name
+        self.keep(theme=name)
+
+    def handle_bindings_clash(self, clashed_bindings: set[Binding], node: DOMNode) -> None:
+        names = " and ".join(sorted(binding.id or binding.action for binding in clashed_bindings))
+        self.toast(f"One key has several meanings here: {names}. Change [keys] in the settings file.", "warning")
+
+    # What comes from outside the screens
+
+    def _announced(self, sentence: str) -> None:
+        """From any thread: something slow begins."""
+        self.calls.say(self, self.toast, sentence)
+
+    def _write(self, sequence: str) -> None:
+        if self._driver is not None and not self.is_headless:
+            self._driver.write(sequence)
+
+    def _fatal_error(self) -> None:
+        """Textual's own shows the values of all local variables; the log has the places alone."""
+        if self._exception is not None:
+            self.crash = as_bug(self._exception)
+        self._close_messages_no_wait()
+
+    def _log(self, *_: Any, **__: Any) -> None:
+        """Textual's log would have every key and every message in it."""
+
+
+def run(context: Context, theme: str = "") -> BookcliError | None:
+    """Shows the desk until it is left; what broke, if anything did."""
+    app = DeskApp(context, theme)
+    with contextlib.suppress(KeyboardInterrupt):
+        app.run()
+    return app.crash

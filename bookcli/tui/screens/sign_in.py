@@ -1,0 +1,87 @@
+"""Who sits at the desk: the first thing when nobody does, and what covers everything while the desk is locked.
+
+What must stay true: nothing of what is behind it can be seen; a password is in this field and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Input, Label, Static
+
+from ...core.context import Context
+from ...core.errors import BookcliError, InvalidInput
+from ...core.model.staff import SignedIn, checked_name
+from ...core.services import staff
+from ..kit import Dialog, Field, text
+
+
+def sign_in(context: Context, name: str, password: str) -> SignedIn:
+    """Signs in with a password, or without where none is needed. Raises as `staff.sign_in`."""
+    if not password and not staff.needs_password(context, name):
+        return staff.sign_in_here(context)
+    return staff.sign_in(context, name, password)
+
+
+class SignIn(Dialog[SignedIn]):
+    """Covers the screen until somebody has signed in; `who` is whose work waits behind it, if anybody's."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "start_anew", show=False),
+        Binding("ctrl+q", "app.leave", "Quit", priority=True, id="quit.locked"),
+    ]
+
+    def __init__(self, who: str = "", why: str = "") -> None:
+        super().__init__()
+        self._who, self._why = who, why
+        self._asking = False
+
+    def body(self) -> ComposeResult:
+        with Vertical():
+            yield Label(Content("Locked" if self._who else "Sign in"), classes="heading")
+            yield Static(text(self._why), classes="more", id="why")
+            yield Field("Name", checked_name, value=self._who, id="name")
+            yield Field("Password", password=True, id="password")
+            yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
+
+    def on_mount(self) -> None:
+        self.query_one("#why").display = bool(self._why)
+        self._field("#password" if self._who else "#name").input.focus()
+
+    def _field(self, which: str) -> Field:
+        return self.query_one(which, Field)
+
+    def action_start_anew(self) -> None:
+        self._field("#password").input.value = ""
+
+    def action_leave(self) -> None:
+        self.action_start_anew()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        name, password = self._field("#name"), self._field("#password")
+        if event.input is name.input and name.input.value and not password.input.value and not self._who:
+            password.input.focus()
+            return
+        self._try(name, password)
+
+    def _try(self, name: Field, password: Field) -> None:
+        if self._asking:
+            return
+        try:
+            who = name.value()
+        except InvalidInput:
+            name.input.focus()
+            return
+        self._asking = True
+        typed, password.input.value = password.input.value, ""
+        self.call(sign_in, who, typed, on_done=self.dismiss, on_error=self._refused)
+
+    def _refused(self, problem: BookcliError) -> None:
+        self._asking = False
+        password = self._field("#password")
+        password.complain(problem)
+        password.input.focus()

@@ -1,0 +1,1 @@
+"""Widgets of the desk; each owns its keys, its style and its messages, in a file with its name."""

@@ -1,0 +1,269 @@
+"""The grid of the day board: resources across, time down, drawn line by line; heads stay where they are.
+
+What must stay true: how full a slot is can be read without any colour; drawing asks nobody anything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.cache import LRUCache
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from ...core import clock
+from ...core.model.board import Board, Cell
+from ...core.model.text import visible
+
+FULLNESS = "▁▂▃▄▅▆▇█"
+CLOSED, HELD, GOES_ON = "✕", "◐", "┆"
+TIME_WIDTH = 7
+LEAST_WIDTH, MOST_WIDTH = 11, 18
+
+
+def glyph(cell: Cell) -> str:
+    """How full a slot is, as a shape."""
+    if cell.closed:
+        return CLOSED
+    if cell.taken <= 0:
+        return FULLNESS[0]
+    if cell.taken >= cell.capacity:
+        return FULLNESS[-1]
+    return FULLNESS[1 + (len(FULLNESS) - 3) * cell.taken // cell.capacity]
+
+
+def figures(cell: Cell) -> str:
+    """What stands in a cell: shape, places taken of how many, and whether one is held."""
+    if cell.closed:
+        return f"{CLOSED} {cell.taken}/{cell.capacity}" if cell.taken else f"{CLOSED} closed"
+    return f"{glyph(cell)} {cell.taken}/{cell.capacity}{' ' + HELD if cell.holds else ''}"
+
+
+def state(cell: Cell) -> str:
+    """The class of a cell: closed, held, full or free."""
+    if cell.closed:
+        return "closed"
+    return "full" if not cell.free else "held" if cell.holds else "free"
+
+
+class BoardGrid(ScrollView, can_focus=True):
+    """Arrows walk over the slots; posts `Moved` when the cursor is elsewhere and `Opened` for Enter."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "board--head", "board--time", "board--now", "board--free", "board--held", "board--full", "board--closed",
+        "board--past", "board--cursor", "board--empty",
+    }  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "walk(0, -1)", "Up", id="board.up", show=False),
+        Binding("down,j", "walk(0, 1)", "Down", id="board.down", show=False),
+        Binding("left,h", "walk(-1, 0)", "Left", id="board.left", show=False),
+        Binding("right,l", "walk(1, 0)", "Right", id="board.right", show=False),
+        Binding("pageup", "walk(0, -10)", "Ten up", id="board.page-up", show=False),
+        Binding("pagedown", "walk(0, 10)", "Ten down", id="board.page-down", show=False),
+        Binding("home", "edge(-1)", "First of the day", id="board.first", show=False),
+        Binding("end", "edge(1)", "Last of the day", id="board.last", show=False),
+        Binding("enter", "choose", "Open", id="board.open"),
+    ]
+    DEFAULT_CSS = """
+    BoardGrid { height: 1fr; width: 1fr; scrollbar-size-horizontal: 1; scrollbar-size-vertical: 1; }
+    """
+
+    class Moved(Message):
+        """The cursor is on another slot, or on none."""
+
+    class Opened(Message):
+        """Somebody wants to see a slot."""
+
+        def __init__(self, cell: Cell) -> None:
+            super().__init__()
+            self.cell = cell
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._board: Board | None = None
+        self._now = clock.now()
+        self._column, self._row = 0, 0
+        self._lines: LRUCache[tuple[int, int], Strip] = LRUCache(512)
+        self._wide = LEAST_WIDTH
+
+    # What is shown
+
+    def show(self, board: Board, now: datetime) -> None:
+        """Shows a board; the cursor stays at its resource and time when they are still there."""
+        was, moment = self._place()
+        self._board, self._now = board, now
+        self._column = next((n for n, one in enumerate(board.columns) if one.code == was), 0)
+        later = (n for n, row in enumerate(board.rows) if moment is not None and row >= moment)
+        self._row = next(later, max(len(board.rows) - 1, 0)) if moment is not None else self._row_of(now)
+        self._arrange()
+        self.post_message(self.Moved())
+
+    def tick(self, now: datetime) -> None:
+        """Draws the now-line where it is by now."""
+        if self._board is not None and self._row_of(now) != self._row_of(self._now):
+            self._now = now
+            self._lines.clear()
+            self.refresh()
+        self._now = now
+
+    @property
+    def cell(self) -> Cell | None:
+        """The slot under the cursor."""
+        if self._board is None or not self._board.columns or not self._board.rows:
+            return None
+        return self._board.grid[self._column][self._row]
+
+    def _place(self) -> tuple[str, datetime | None]:
+        board = self._board
+        if board is None or not board.columns or not board.rows:
+            return "", None
+        return board.columns[self._column].code, board.rows[self._row]
+
+    def _row_of(self, now: datetime) -> int:
+        """The row that runs now; the first one on another day."""
+        rows = self._board.rows if self._board is not None else ()
+        if not rows or now < rows[0] or now > max(cell.end for column in self._board.columns for cell in column.cells):  # type: ignore[union-attr]
+            return 0
+        return max(n for n, row in enumerate(rows) if row <= now)
+
+    def _is_today(self) -> bool:
+        board = self._board
+        return (
+            board is not None and bool(board.rows) and clock.to_local(self._now, board.place.zone).date() == board.day
+        )
+
+    def on_resize(self) -> None:
+        self._arrange()
+
+    def _arrange(self) -> None:
+        board = self._board
+        self._lines.clear()
+        if board is None:
+            return
+        room = self.size.width - TIME_WIDTH
+        columns = max(len(board.columns), 1)
+        self._wide = min(max(room // columns, LEAST_WIDTH), MOST_WIDTH)
+        self.virtual_size = Size(TIME_WIDTH + columns * self._wide, 1 + len(board.rows))
+        self._keep_in_sight()
+        self.refresh()
+
+    # Drawing
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        board = self._board
+        if board is None or not board.columns:
+            return Strip.blank(width, self.rich_style)
+        scroll_x, scroll_y = self.scroll_offset
+        row = y - 1 + scroll_y
+        if y == 0:
+            head, line = Strip([Segment(" " * TIME_WIDTH, self._style("head"))]), self._head_line(board)
+        elif row < len(board.rows):
+            head, line = self._time(board, row), self._line(board, row)
+        else:
+            return Strip.blank(width, self.rich_style)
+        line = line.crop(scroll_x, scroll_x + width - TIME_WIDTH)
+        return Strip.join([head, line]).extend_cell_length(width, self.rich_style)
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"board--{name}")
+
+    def _head_line(self, board: Board) -> Strip:
+        segments = []
+        for n, column in enumerate(board.columns):
+            style = self._style("head")
+            called = visible(column.name)
+            segments.append(Segment(_fitted(called, self._wide), style + Style(underline=n == self._column)))
+        return Strip(segments)
+
+    def _time(self, board: Board, row: int) -> Strip:
+        local = clock.to_local(board.rows[row], board.place.zone)
+        now = self._is_today() and row == self._row_of(self._now)
+        mark = "▸" if now else " "
+        return Strip([Segment(f"{mark}{local:%H:%M} ".ljust(TIME_WIDTH), self._style("now" if now else "time"))])
+
+    def _line(self, board: Board, row: int) -> Strip:
+        cursor = self._column if row == self._row else -1
+        key = (row, cursor if self.has_focus else -2 - cursor)
+        if key not in self._lines:
+            self._lines[key] = Strip([self._segment(board, n, row, n == cursor) for n in range(len(board.columns))])
+        return self._lines[key]
+
+    def _segment(self, board: Board, column: int, row: int, cursor: bool) -> Segment:
+        cell = board.grid[column][row]
+        if cell is None:
+            words, style = "", self._style("empty")
+        elif cell.start != board.rows[row]:
+            words, style = GOES_ON, self._style("empty")
+        else:
+            words, style = figures(cell), self._style(state(cell))
+            if cell.end <= self._now:
+                style += self._style("past")
+        if cursor:
+            style += self._style("cursor")
+        return Segment(_fitted(f" {words}", self._wide), style)
+
+    # Keys and the mouse
+
+    def action_walk(self, across: int, down: int) -> None:
+        board = self._board
+        if board is not None and board.columns and board.rows:
+            self._go(self._column + across, self._row + down)
+
+    def action_edge(self, end: int) -> None:
+        self._go(self._column, 0 if end < 0 else 10**6)
+
+    def action_choose(self) -> None:
+        if self.cell is not None:
+            self.post_message(self.Opened(self.cell))
+
+    def _go(self, column: int, row: int) -> None:
+        board = self._board
+        if board is None or not board.columns or not board.rows:
+            return
+        self._column = min(max(column, 0), len(board.columns) - 1)
+        self._row = min(max(row, 0), len(board.rows) - 1)
+        self._keep_in_sight()
+        self.refresh()
+        self.post_message(self.Moved())
+
+    def _keep_in_sight(self) -> None:
+        """Scrolls so that the cursor is between the heads and the edge."""
+        left, width = self._column * self._wide, self.size.width - TIME_WIDTH
+        height = self.size.height - 1
+        x, y = self.scroll_offset
+        if left < x or left + self._wide > x + width:
+            x = left if left < x else left + self._wide - width
+        if self._row < y or self._row >= y + height:
+            y = self._row if self._row < y else self._row - height + 1
+        self.scroll_to(max(x, 0), max(y, 0), animate=False)
+
+    def on_click(self, event: events.Click) -> None:
+        board = self._board
+        offset = event.get_content_offset(self)
+        if board is None or offset is None or offset.y == 0 or offset.x < TIME_WIDTH:
+            return
+        column = (offset.x - TIME_WIDTH + self.scroll_offset.x) // self._wide
+        row = offset.y - 1 + self.scroll_offset.y
+        if column < len(board.columns) and row < len(board.rows):
+            again = (column, row) == (self._column, self._row)
+            self._go(column, row)
+            if again:
+                self.action_choose()
+
+    def watch_has_focus(self, value: bool) -> None:
+        super().watch_has_focus(value)
+        self._lines.clear()
+
+
+def _fitted(words: str, width: int) -> str:
+    """Exactly so many cells wide, a space at the end; wide characters count twice."""
+    return Content(words).truncate(width - 1, ellipsis=True).plain.ljust(width)

@@ -1,0 +1,158 @@
+"""The lines around every view: what it is, what is wrong with the system, and how the desk is.
+
+What must stay true: they tell by word and glyph as well as by colour, and change by themselves, without a key.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, cast
+
+from textual.content import Content
+from textual.widgets import Static
+
+from ...core import clock
+from ...core.model.text import visible
+
+if TYPE_CHECKING:
+    from ..app import DeskApp
+    from ..kit import View
+
+TICK = 0.25
+PATIENT_SECONDS = 0.3
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+def length(seconds: float) -> str:
+    """How long something is, in words that fit a line: `40 s`, `3 min`, `2 h 5 min`."""
+    whole = int(seconds)
+    if whole < 100:
+        return f"{whole} s"
+    minutes = whole // 60
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+class _Line(Static):
+    """A line that looks again four times a second and is drawn only when it says something else."""
+
+    def __init__(self) -> None:
+        super().__init__(Content(""))
+        self._said: Content | None = None
+
+    @property
+    def desk(self) -> DeskApp:
+        """The app."""
+        return cast("DeskApp", self.app)
+
+    def on_mount(self) -> None:
+        self.look()
+        self.set_interval(TICK, self.look)
+
+    def on_resize(self) -> None:
+        self._said = None
+        self.look()
+
+    def look(self) -> None:
+        """Says what is true now."""
+        if not self.screen.is_active:
+            return
+        content = self.content_now()
+        if self._said is None or content != self._said:
+            self._said = content
+            self.update(content)
+
+    def content_now(self) -> Content:
+        """What is true now."""
+        raise NotImplementedError
+
+
+class TitleBar(_Line):
+    """The first line: the product, the view, and what the view says of itself."""
+
+    DEFAULT_CSS = "TitleBar { height: 1; padding: 0 1; }"
+
+    def content_now(self) -> Content:
+        view = cast("View", self.screen)
+        return Content.assemble(("bookcli", "bold"), "  ", view.heading())
+
+
+class Banner(_Line):
+    """Whatever nobody may overlook; takes no room when all is well."""
+
+    DEFAULT_CSS = "Banner { height: auto; padding: 0 1; display: none; }"
+
+    def content_now(self) -> Content:
+        lights, view = self.desk.lights, cast("View", self.screen)
+        if lights is None or lights.database == "ok":
+            self.display = False
+            return Content("")
+        self.display = True
+        age = view.as_of()
+        shown = f" What you see is {length(age)} old." if age is not None else ""
+        return Content(f"▲ The database does not answer.{shown} Bookings are kept and said to be PENDING.")
+
+
+class StatusBar(_Line):
+    """The last line: site and person, the lights, what waits, the clock of the site; and how long an answer takes."""
+
+    DEFAULT_CSS = "StatusBar { height: 1; padding: 0 1; }"
+
+    def content_now(self) -> Content:
+        parts = [part for part in (self._who(), *self._lights(), self._pending()) if part is not None]
+        left = Content("  ").join(parts)
+        right = Content("  ").join([part for part in (self._busy(), self._clock()) if part is not None])
+        room = self.content_size.width - left.cell_length - right.cell_length
+        return Content.assemble(left, " " * max(room, 2), right)
+
+    def _who(self) -> Content:
+        person = self.desk.person
+        site = self.desk.site
+        where = visible(site.code) if site is not None else "no site"
+        return Content.assemble((where, "bold"), f" {person.name}" if person is not None else " nobody")
+
+    def _lights(self) -> list[Content]:
+        lights = self.desk.lights
+        if lights is None:
+            return [Content("… database")]
+        wide = self.content_size.width >= 100
+        shown = [light("database" if wide else "db", lights.database), light("cache", lights.cache)]
+        worker = light("worker", lights.worker)
+        if lights.worker == "late" and lights.late is not None:
+            worker = Content.assemble(worker, f" {length(lights.late / timedelta(seconds=1))}")
+        return [*shown, worker]
+
+    def _pending(self) -> Content | None:
+        waiting = self.desk.lights.waiting if self.desk.lights is not None else 0
+        return Content.styled(f"◷ {waiting} PENDING", "$text-warning bold") if waiting else None
+
+    def _busy(self) -> Content | None:
+        waited = self.desk.calls.waited()
+        if waited < PATIENT_SECONDS:
+            return None
+        glyph = _SPINNER[int(waited / TICK) % len(_SPINNER)] if self.desk.moves else "…"
+        deadline = self.desk.context.settings.deadline_seconds
+        return Content.styled(f"{glyph} {waited:.0f} s of {deadline:.0f}", "$text-warning")
+
+    def _clock(self) -> Content | None:
+        site = self.desk.site
+        if site is None:
+            return None
+        now = clock.to_local(clock.now(), site.zone)
+        return Content.styled(
+            f"{now:%a %d %b %H:%M:%S}" if self.content_size.width >= 100 else f"{now:%H:%M:%S}", "bold"
+        )
+
+
+_LIGHTS = {
+    "ok": ("●", "$text-success"),
+    "late": ("▲", "$text-warning"),
+    "off": ("○", "$text-muted"),
+    "unknown": ("○", "$text-muted"),
+    "away": ("✕", "$text-error"),
+}
+
+
+def light(name: str, state: str) -> Content:
+    """A light: a glyph and a word, and a colour besides."""
+    glyph, style = _LIGHTS[state]
+    return Content.styled(f"{glyph} {name}" if state == "ok" else f"{glyph} {name} {state}", style)

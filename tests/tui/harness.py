@@ -1,0 +1,76 @@
+"""The desk under test: the real app on the real servers, driven by keys and read as text.
+
+What must stay true: a test waits for a state, never for a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+
+from textual.pilot import Pilot
+
+from bookcli.core.context import Context
+from bookcli.tui.app import DeskApp
+
+PATIENCE = 30.0
+SMALL, LARGE = (80, 24), (120, 40)
+
+
+class Seat:
+    """Somebody who sits at the desk: presses keys, and sees text."""
+
+    def __init__(self, app: DeskApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys one after another; `text:…` types letters."""
+        for key in keys:
+            letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
+            await self.pilot.press(*("space" if letter == " " else letter for letter in letters))
+
+    def text(self) -> str:
+        """What is on the screen."""
+        return screen_text(self.app)
+
+    async def eventually(self, predicate: Callable[[], object], what: str = "") -> None:
+        """Returns when the predicate holds; fails with what is on the screen when it does not within 30 s."""
+        until = time.monotonic() + PATIENCE
+        while not predicate():
+            assert time.monotonic() < until, f"never: {what}\n{self.text()}"
+            await self.pilot.pause(0.02)
+
+    async def sees(self, *words: str) -> None:
+        """Returns when all the words are on the screen."""
+        await self.eventually(lambda: all(word in self.text() for word in words), f"on the screen: {words}")
+
+    async def misses(self, *words: str) -> None:
+        """Returns when none of the words is on the screen."""
+        await self.eventually(lambda: not any(word in self.text() for word in words), f"not on the screen: {words}")
+
+
+def screen_text(app: DeskApp) -> str:
+    """The screen as lines of text, dialogs above what is behind them."""
+    lines = app.screen._compositor.render_strips(app.size) if app._running else []
+    return "\n".join("".join(segment.text for segment in strip) for strip in lines)
+
+
+@contextlib.asynccontextmanager
+async def seated(context: Context, size: tuple[int, int] = LARGE) -> AsyncIterator[Seat]:
+    """The desk of a context, started as `bookcli tui` starts it."""
+    app = DeskApp(context)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        yield Seat(app, pilot)
+
+
+def sit(context: Context, play: Callable[[Seat], object], size: tuple[int, int] = LARGE) -> None:
+    """Plays an async scene at the desk of a context."""
+
+    async def scene() -> None:
+        async with seated(context, size) as seat:
+            await play(seat)  # type: ignore[misc]
+
+    asyncio.run(scene())
