@@ -15,7 +15,7 @@ SELECT session_user, r.rolsuper, pg_has_role(session_user, 'bookcli_owner', 'MEM
        EXISTS (SELECT FROM unnest(ARRAY['bookcli_desk', 'bookcli_worker', 'bookcli_auditor', 'bookcli_admin']) kind
                 WHERE pg_has_role(session_user, kind, 'MEMBER')),
        ARRAY(SELECT o.rolname::text FROM pg_roles o
-              WHERE o.rolcanlogin AND NOT o.rolsuper AND pg_has_role(o.oid, 'bookcli_desk', 'MEMBER')
+              WHERE o.rolcanlogin AND NOT o.rolsuper AND pg_has_role(o.oid, 'bookcli_desk', 'USAGE')
                 AND (o.rolcreaterole OR o.rolcreatedb OR o.rolreplication OR o.rolbypassrls
                      OR pg_has_role(o.oid, 'bookcli_owner', 'MEMBER') OR pg_has_role(o.oid, 'bookcli_worker', 'MEMBER'))
               ORDER BY 1)
@@ -54,7 +54,7 @@ class Replication(NamedTuple):
 
 
 def role(connection: Connection) -> Role:
-    """Who this desk is to the server."""
+    """Who this desk is to the server. Who may only give the role of desks to others (PostgreSQL 16) is no desk."""
     return Role(*_row(connection, _ROLE))
 
 
