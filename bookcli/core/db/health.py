@@ -22,7 +22,8 @@ SELECT session_user, r.rolsuper, pg_has_role(session_user, 'bookcli_owner', 'MEM
   FROM pg_roles r WHERE r.rolname = session_user
 """
 _REPLICATION = """
-SELECT count(*), current_setting('synchronous_standby_names') <> '',
+SELECT count(*), CASE WHEN count(sync_state) = count(*) THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) END,
+       current_setting('synchronous_standby_names') <> '',
        current_setting('synchronous_commit') NOT IN ('off', 'local'),
        CASE WHEN pg_is_in_recovery() THEN NULL
             ELSE max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) END::bigint
@@ -45,9 +46,13 @@ class Role(NamedTuple):
 
 
 class Replication(NamedTuple):
-    """How many standbys follow, whether commits wait for one, and how many bytes the last is behind, if it is told."""
+    """How many standbys follow, how many of them commits wait for, how many bytes the last is behind; None is not told.
+
+    `names_set`: the settings name whom to wait for; `commits_wait`: they say that commits wait.
+    """
 
     standbys: int
+    waited_for: int | None
     names_set: bool
     commits_wait: bool
     lag: int | None
