@@ -115,4 +115,3 @@ class Pair:
         self.unstall()
         kill_everything_in(self.home)
         shutil.rmtree(self.home, ignore_errors=True)
-

@@ -63,9 +63,7 @@ def test_ctrl_c_at_each_step_says_the_key_and_the_key_tells_the_rest(clinic: Cli
 @pytest.mark.parametrize(
     ("step", "kept"), [("before the request is on the disk", 0), ("when the request is on the disk", 1)]
 )
-def test_ctrl_c_while_a_request_is_kept_says_the_key_whether_it_is_or_not(
-    clinic: Clinic, step: str, kept: int
-) -> None:
+def test_ctrl_c_while_a_request_is_kept_says_the_key_whether_it_is_or_not(clinic: Clinic, step: str, kept: int) -> None:
     key = uuid.uuid4()
     with Context(Settings(database_url=NOWHERE), clinic.context.paths) as there:
         same_session(there)

@@ -18,7 +18,7 @@ import pytest
 
 from bookcli.core.adapters import embedded
 from bookcli.core.config import Settings
-from tests.faults import load
+from tests.faults import load, outages
 from tests.faults.conftest import Publish
 from tests.faults.journal import finish
 from tests.faults.load import Load
@@ -89,6 +89,18 @@ def test_the_whole_server_freezes_and_thaws(own_server: Server, ground: str, des
     finally:
         signal_all(family, signal.SIGCONT)
     assert publish(finish(desks, ground)).sound
+
+
+def test_the_disk_of_the_wal_is_full(
+    own_server: Server, ground: str, tmp_path: Path, seed: int, publish: Publish
+) -> None:
+    with outages.wal_disk(own_server) as without_room, Load(ground, tmp_path / "journals", seed=seed) as desks:
+        desks.wait_for_bookings(WARM)
+        full = time.monotonic()
+        with without_room(ground):
+            wait_until(lambda: _told_since(desks, full, "pending") >= 4, 60, "the desks hear that it is away")
+        assert any("PANIC" in log.read_text(errors="replace") for log in own_server.home.rglob("*.log"))
+        assert publish(finish(desks, ground)).sound
 
 
 def test_the_pool_has_no_room(ground: str, tmp_path: Path, seed: int, publish: Publish) -> None:

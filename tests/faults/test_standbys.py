@@ -1,4 +1,4 @@
-"""What a server that is copied does to desks: whom a booking waits for, what the doctor sees of it, and a wait cut short.
+"""A server that is copied: whom a booking waits for, what the doctor sees of it, and what a wait cut short is.
 
 What must stay true: the primary and its standby are real, and are this module's own.
 """

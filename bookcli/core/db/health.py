@@ -22,7 +22,8 @@ SELECT session_user, r.rolsuper, pg_has_role(session_user, 'bookcli_owner', 'MEM
   FROM pg_roles r WHERE r.rolname = session_user
 """
 _REPLICATION = """
-SELECT count(*), CASE WHEN count(sync_state) = count(*) THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) END,
+SELECT count(*),
+       CASE WHEN count(sync_state) = count(*) THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) END,
        current_setting('synchronous_standby_names') <> '',
        current_setting('synchronous_commit') NOT IN ('off', 'local'),
        CASE WHEN pg_is_in_recovery() THEN NULL
