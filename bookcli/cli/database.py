@@ -57,7 +57,7 @@ def _first_manager(desk: Desk, name: str) -> None:
         return
     who = name or desk.talk.ask("Name of the first manager:")
     staff.check_new(desk.context, who, role="manager")
-    staff.add(desk.context, who, dialogue.Secrets(desk).ask(f"Password of {who}:", twice=True), role="manager")
+    staff.add_first_manager(desk.context, who, dialogue.Secrets(desk).ask(f"Password of {who}:", twice=True))
     desk.talk.note(f"{who} is the first manager: bookcli login {who}")
 
 

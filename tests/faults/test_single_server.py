@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ from tests.faults.conftest import Publish
 from tests.faults.journal import finish
 from tests.faults.load import Load
 from tests.faults.programs import postgres_processes, signal_all, wait_until
-from tests.pooler import pooled
+from tests.pooler import occupied, pooled
 from tests.servers import OLDEST, SYSTEM_PROGRAMS, Server
 
 pytestmark = pytest.mark.soak
@@ -109,7 +108,7 @@ def test_the_pool_has_no_room(ground: str, tmp_path: Path, seed: int, publish: P
         Load(address, tmp_path / "journals", processes=6, seed=seed) as desks,
     ):
         desks.wait_for_bookings(WARM)
-        with _occupied(address, 2):
+        with occupied(address, 2):
             wait_until(lambda: _told_since(desks, 0, "pending") >= 6, 60, "the desks hear that there is no room")
         findings = publish(finish(desks, address))
     assert findings.sound
@@ -155,29 +154,6 @@ _END_THE_DESKS_CONNECTIONS = (
 )
 LOCKS_AT_ONCE = 5
 _TAKE_LOCKS = f"SELECT pg_advisory_xact_lock(9, n) FROM generate_series(%s + 1, %s + {LOCKS_AT_ONCE}) n"
-
-
-@contextlib.contextmanager
-def _occupied(address: str, places: int) -> Iterator[None]:
-    """Somebody keeps so many connections of the pool for as long as the block lasts."""
-    leave, seated = threading.Event(), threading.Barrier(places + 1)
-
-    def sit() -> None:
-        with psycopg.connect(address, prepare_threshold=None) as connection:
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            seated.wait(30)
-            leave.wait(60)
-
-    sitters = [threading.Thread(target=sit) for _ in range(places)]
-    for sitter in sitters:
-        sitter.start()
-    seated.wait(30)
-    try:
-        yield
-    finally:
-        leave.set()
-        for sitter in sitters:
-            sitter.join()
 
 
 def _told_since(desks: Load, moment: float, *answers: str) -> int:
