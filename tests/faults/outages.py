@@ -21,7 +21,6 @@ import psycopg
 
 from bookcli.core.adapters import embedded
 from bookcli.core.config import Settings
-from tests.faults.programs import postgres_processes
 from tests.faults.proxy import Proxy
 from tests.pooler import pooled
 from tests.servers import OLDEST, SYSTEM_PROGRAMS, Server
@@ -197,28 +196,35 @@ def _move_wal(server: Server, old: Path, new: Path) -> None:
 @contextlib.contextmanager
 def _without_wal(server: Server, disk: Path | None, dsn: str) -> Iterator[str]:
     if disk is None:
-        _limit_files(server, 1 << 20)
+        _restart_with_small_files(server)
     else:
         fill(disk)
-    with contextlib.suppress(psycopg.OperationalError), psycopg.connect(dsn, autocommit=True) as owner:
+    # A full disk is an OperationalError, a file that may not grow an InternalError.
+    with contextlib.suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True) as owner:
         for _ in range(50):
-            owner.execute("SELECT pg_logical_emit_message(false, 'tests', repeat('x', 4000000))")
+            owner.execute("SELECT pg_logical_emit_message(false, 'tests', repeat('x', 2000000))")
             owner.execute("SELECT pg_switch_wal()")
         raise AssertionError("the server did not panic")
     try:
         yield dsn
     finally:
         if disk is None:
-            _limit_files(server, resource.RLIM_INFINITY)
+            embedded.stop(server.paths)
         else:
             (disk / "filler").unlink()
         _start(server)
 
 
-def _limit_files(server: Server, size: int) -> None:
-    for process in postgres_processes(server.paths.postgres):
-        with contextlib.suppress(ProcessLookupError):
-            resource.prlimit(process, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+def _restart_with_small_files(server: Server) -> None:
+    """No file of it becomes larger than three quarters of a segment, which it begins anew."""
+    _as_owner(server.dsn("postgres"), "SELECT pg_switch_wal()")
+    embedded.stop(server.paths)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12 << 20, usual[1]))
+    try:
+        _start(server)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
 
 
 def small_disk(after: contextlib.ExitStack, mebibytes: int) -> Path | None:

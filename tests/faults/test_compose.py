@@ -189,6 +189,8 @@ def test_the_secrets_are_made_once(tmp_path: Path) -> None:
 def test_only_what_prepares_the_database_logs_in_as_its_owner() -> None:
     holders = {name for name, one in services().items() if "database_url" in _sources(one)}
     assert holders == ONCE
+    # Whatever command README.md has it run is given the address.
+    assert services()["prepare"]["entrypoint"] == ["sh", "/deploy/start"]
     assert "desk" in (DEPLOY / "pgbouncer-users.txt").read_text()
     assert "IN ROLE bookcli_desk" in (DEPLOY / "database.sql").read_text()
 
