@@ -3,8 +3,14 @@
 \set ON_ERROR_STOP on
 \getenv password DATABASE_PASSWORD
 CREATE ROLE bookcli LOGIN CREATEROLE PASSWORD :'password';
--- Workers are no owners: they may do what schema.sql grants to this group, and need nobody's session for it.
+-- Desks and workers are no owners: they may do what schema.sql grants to their group. A desk needs somebody's session
+-- for all but the catalog, a worker nobody's. The owner makes them, and so may make more.
+SET ROLE bookcli;
+\getenv desk_password DESK_PASSWORD
+CREATE ROLE bookcli_desk NOLOGIN NOINHERIT;
+CREATE ROLE desk LOGIN PASSWORD :'desk_password' IN ROLE bookcli_desk;
 \getenv worker_password WORKER_PASSWORD
 CREATE ROLE bookcli_worker NOLOGIN NOINHERIT;
 CREATE ROLE worker LOGIN PASSWORD :'worker_password' IN ROLE bookcli_worker;
+RESET ROLE;
 CREATE DATABASE bookcli OWNER bookcli TEMPLATE template0 ENCODING 'UTF8' LC_COLLATE 'C.UTF-8' LC_CTYPE 'C.UTF-8';

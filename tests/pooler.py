@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,6 +71,29 @@ def pooled(dsn: str, *, size: int, mode: str = "transaction") -> Iterator[str]:
         process.terminate()
         process.wait(10)
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def occupied(address: str, places: int) -> Iterator[None]:
+    """Somebody keeps so many server connections of a pool for as long as the block lasts."""
+    leave, seated = threading.Event(), threading.Barrier(places + 1)
+
+    def sit() -> None:
+        with psycopg.connect(address, prepare_threshold=None) as connection:
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            seated.wait(30)
+            leave.wait(60)
+
+    sitters = [threading.Thread(target=sit) for _ in range(places)]
+    for sitter in sitters:
+        sitter.start()
+    seated.wait(30)
+    try:
+        yield
+    finally:
+        leave.set()
+        for sitter in sitters:
+            sitter.join()
 
 
 class Pools:

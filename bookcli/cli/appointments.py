@@ -53,7 +53,7 @@ def book(
     with decisions.asked(desk, request_key):
         place = places.place(desk.context, slot=slot, site=site, at=at, on=on)
         outcome = appointments.book(desk.context, BookingRequest(patient, test, place, request_key))
-    decisions.tell(desk, outcome, f"bookcli book --patient {patient} --test {test} --slot {{slot}}")
+        decisions.tell(desk, outcome, f"bookcli book --patient {patient} --test {test} --slot {{slot}}")
 
 
 def hold(
@@ -82,7 +82,7 @@ def hold(
     with decisions.asked(desk, request_key):
         place = places.place(desk.context, slot=slot, site=site, at=at, on=on)
         outcome = appointments.hold(desk.context, BookingRequest(patient, test, place, request_key), seconds)
-    decisions.tell(desk, outcome, f"bookcli hold --patient {patient} --test {test} --slot {{slot}}")
+        decisions.tell(desk, outcome, f"bookcli hold --patient {patient} --test {test} --slot {{slot}}")
 
 
 def reschedule(
@@ -109,7 +109,7 @@ def reschedule(
     with decisions.asked(desk, request_key):
         place = places.place(desk.context, slot=slot, site=site, at=at, on=on)
         outcome = appointments.reschedule(desk.context, reference, BookingRequest(place=place, key=request_key))
-    decisions.tell(desk, outcome, f"bookcli reschedule {reference} --slot {{slot}}", done="Rescheduled")
+        decisions.tell(desk, outcome, f"bookcli reschedule {reference} --slot {{slot}}", done="Rescheduled")
 
 
 def confirm(desk: Desk, reference: params.Reference) -> None:

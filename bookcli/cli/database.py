@@ -57,7 +57,7 @@ def _first_manager(desk: Desk, name: str) -> None:
         return
     who = name or desk.talk.ask("Name of the first manager:")
     staff.check_new(desk.context, who, role="manager")
-    staff.add(desk.context, who, dialogue.Secrets(desk).ask(f"Password of {who}:", twice=True), role="manager")
+    staff.add_first_manager(desk.context, who, dialogue.Secrets(desk).ask(f"Password of {who}:", twice=True))
     desk.talk.note(f"{who} is the first manager: bookcli login {who}")
 
 
@@ -105,7 +105,15 @@ def verify(desk: Desk) -> None:
 
     found = database.verify(desk.context)
     desk.output.show(RULES, [{"rule": rule, "violations": violations} for rule, violations in found])
-    if any(violations for _, violations in found):
-        desk.talk.note("A promise is broken. Stop booking and keep the database as it is for whoever looks into it.")
+    broken = {rule for rule, violations in found if violations}
+    desk.talk.note(_what_to_do(broken, database.CACHE_RULE))
+    if broken:
         raise typer.Exit(1)
-    desk.talk.note("Every promise is kept.")
+
+
+def _what_to_do(broken: set[str], cache_rule: str) -> str:
+    if broken == {cache_rule}:
+        return "Every promise is kept, but the cache is not this database's: bookcli cache drop"
+    if broken:
+        return "A promise is broken. Stop booking and keep the database as it is for whoever looks into it."
+    return "Every promise is kept."

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def asked(desk: Desk, key: uuid.UUID) -> Iterator[None]:
-    """While a request is under way: says its key if the answer is not learnt."""
+    """From before a request is sent until its answer is on the screen: says its key if the answer is not learnt."""
     try:
         desk.talk.detail(f"The request key is {key}.")
         yield
     except OutcomeUnknown as unknown:
+        if "request_key" in unknown.details:
+            raise
         if desk.output.format == "json":
             _show(desk, "unknown", None, key, [], [], "")
         unknown.hint = f"Give the same command again with --key {key}; it never books twice."

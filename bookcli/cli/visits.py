@@ -44,7 +44,7 @@ def visit(
     with decisions.asked(desk, request_key):
         pairs = pairs or visits.offers(desk.context, patient, names, site=site, on=on)
         outcome = appointments.visit(desk.context, visits.requests(patient, pairs), request_key, in_order=bool(names))
-    decisions.tell(desk, outcome, f"bookcli visit --patient {patient} --take {{test}}={{slot}} …")
+        decisions.tell(desk, outcome, f"bookcli visit --patient {patient} --take {{test}}={{slot}} …")
 
 
 def _pairs(take: list[str]) -> list[tuple[str, int]]:

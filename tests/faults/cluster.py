@@ -58,20 +58,24 @@ class Cluster:
 
     @property
     def dsn(self) -> str:
-        """The way every desk takes: through pgbouncer and HAProxy to the primary."""
+        """The way every desk takes, through pgbouncer and HAProxy to the primary, for the database's owner."""
         return self._address(self._servers.pool_port)
+
+    @property
+    def desk_dsn(self) -> str:
+        """The same way for a desk."""
+        return self._address(self._servers.pool_port, "desk")
 
     def direct_dsn(self, name: str) -> str:
         """Past the pool, to one node."""
         return self._address(self.nodes[name].port)
 
-    @property
-    def redis_url(self) -> str:
-        """Through HAProxy to the Valkey that is primary."""
-        return f"redis://:{self._servers.password}@{HOST}:{self._servers.redis_port}/0"
+    def redis_url(self, user: str) -> str:
+        """Through HAProxy to the Valkey that is primary, for a `desk` or a `worker`."""
+        return f"redis://{user}:{self._servers.password}@{HOST}:{self._servers.redis_port}/0"
 
-    def _address(self, port: int) -> str:
-        return f"postgresql://bookcli:{self._servers.password}@{HOST}:{port}/bookcli"
+    def _address(self, port: int, role: str = "bookcli") -> str:
+        return f"postgresql://{role}:{self._servers.password}@{HOST}:{port}/bookcli"
 
     def primary(self) -> str | None:
         """The node that holds the lease and takes writes; None while there is none."""

@@ -23,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from bookcli.core import clock
+from bookcli.core.config import Settings, paths
 from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway, kernel, schema
 from bookcli.core.errors import BookcliError, OutcomeUnknown, Unavailable
 from bookcli.core.model.requests import BookingRequest, Place, new_key
+from bookcli.core.model.staff import SignedIn
 from bookcli.core.services import appointments
 from tests.clinic import STAFF, sign_in
 from tests.faults.programs import wait_until
@@ -62,10 +64,16 @@ class Entry:
 
 
 class Load:
-    """Use with `with`: the desks work inside the block. The journals stay in `directory`."""
+    """Use with `with`: the desks work inside the block. The journals stay in `directory`.
 
-    def __init__(self, dsn: str, directory: Path, *, processes: int = 4, seed: int = 0, redis_url: str = "") -> None:
-        self._dsn, self.directory, self.seed = dsn, directory, seed
+    With `owner`, the address of who owns the database, they are desks that somebody has signed in; without it they
+    must own the database themselves.
+    """
+
+    def __init__(
+        self, dsn: str, directory: Path, *, processes: int = 4, seed: int = 0, redis_url: str = "", owner: str = ""
+    ) -> None:
+        self._dsn, self._owner, self.directory, self.seed = dsn, owner, directory, seed
         self._journals = [directory / f"journal-{n}.ndjson" for n in range(processes)]
         self.homes = [directory / f"desk-{n}" for n in range(processes)]
         self._more = {"BOOKCLI_REDIS_URL": redis_url} if redis_url else {}
@@ -75,6 +83,8 @@ class Load:
         self.directory.mkdir(parents=True, exist_ok=True)
         for n, (journal, home) in enumerate(zip(self._journals, self.homes, strict=True)):
             environ = {**os.environ, **self._more, "BOOKCLI_DATABASE_URL": self._dsn, "BOOKCLI_HOME": str(home)}
+            if self._owner:
+                _sign_in_at(home, self._dsn, self._owner)
             words = [sys.executable, "-m", "tests.faults.load", str(journal), f"{self.seed}/{n}"]
             self._desks.append(subprocess.Popen(words, cwd=REPOSITORY, env=environ))
         return self
@@ -107,6 +117,14 @@ class Load:
             return sum(one.answer == "acknowledged" and one.asked > now for one in self.entries()) >= many
 
         wait_until(enough, seconds, f"{many} bookings are acknowledged")
+
+
+def _sign_in_at(home: Path, dsn: str, owner: str) -> None:
+    """Leaves a session at a desk, as `bookcli login` does."""
+    with contextlib.closing(engine.connect(owner)) as connection:
+        token, expires_at = gateway.sign_in_here(connection, STAFF)
+    with Context(Settings(database_url=dsn), paths({"BOOKCLI_HOME": str(home)})) as desk:
+        desk.keep(SignedIn(token, STAFF, "manager", expires_at))
 
 
 def read(journal: Path) -> Iterator[Entry]:
@@ -179,7 +197,8 @@ def work(journal: Path, seed: str, dsn: str) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: told_to_end.append(number))
     slots = _published(dsn)
     with Context() as context, journal.open("ab") as written:
-        sign_in(context)
+        if context.session is None:
+            sign_in(context)
         while not told_to_end:
             place = Place(slot=chance.choice(slots))
             request = BookingRequest(f"P{chance.randrange(PATIENTS)}", "load", place, new_key())

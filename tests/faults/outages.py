@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -20,7 +23,7 @@ from bookcli.core.adapters import embedded
 from bookcli.core.config import Settings
 from tests.faults.proxy import Proxy
 from tests.pooler import pooled
-from tests.servers import Server
+from tests.servers import OLDEST, SYSTEM_PROGRAMS, Server
 
 Outage = Callable[[Server, str], contextlib.AbstractContextManager[str]]
 """outage(server, dsn): while the block runs the database is away at the address it gives; afterwards it answers."""
@@ -150,6 +153,80 @@ def disk_full(server: Server, dsn: str) -> Iterator[str]:
         owner.execute("DROP TABLESPACE small")
 
 
+@contextlib.contextmanager
+def wal_disk(server: Server) -> Iterator[Callable[[str], contextlib.AbstractContextManager[str]]]:
+    """The server's WAL lies on a small disk; what is given takes its room away for as long as a block lasts.
+
+    Where nobody may mount a disk, no file of the server may become as large as a segment.
+    """
+    with contextlib.ExitStack() as after:
+        wal, disk = server.paths.postgres / "pg_wal", small_disk(after, 160)
+        # Without it a busy server keeps more segments than the disk has room for.
+        _as_owner(server.dsn("postgres"), "ALTER SYSTEM SET max_wal_size = '32MB'", "SELECT pg_reload_conf()")
+        if disk is not None:
+            _move_wal(server, wal, disk / "pg_wal")
+            wal.symlink_to(disk / "pg_wal")
+            _start(server)
+        try:
+            yield partial(_without_wal, server, disk)
+        finally:
+            _as_owner(server.dsn("postgres"), "ALTER SYSTEM RESET max_wal_size", "SELECT pg_reload_conf()")
+            if disk is not None:
+                embedded.stop(server.paths)
+                wal.unlink()
+                _move_wal(server, disk / "pg_wal", wal)
+                _start(server)
+
+
+@contextlib.contextmanager
+def wal_disk_full(server: Server, dsn: str) -> Iterator[str]:
+    """No WAL can be written: the server panics, and cannot come back before there is room."""
+    with wal_disk(server) as without_room, without_room(dsn) as address:
+        yield address
+
+
+def _move_wal(server: Server, old: Path, new: Path) -> None:
+    embedded.stop(server.paths)
+    owned = server.paths.postgres.stat()
+    shutil.move(old, new)
+    for path in (new, *new.rglob("*")):
+        os.chown(path, owned.st_uid, owned.st_gid)
+
+
+@contextlib.contextmanager
+def _without_wal(server: Server, disk: Path | None, dsn: str) -> Iterator[str]:
+    if disk is None:
+        _restart_with_small_files(server)
+    else:
+        fill(disk)
+    # A full disk is an OperationalError, a file that may not grow an InternalError.
+    with contextlib.suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True) as owner:
+        for _ in range(50):
+            owner.execute("SELECT pg_logical_emit_message(false, 'tests', repeat('x', 2000000))")
+            owner.execute("SELECT pg_switch_wal()")
+        raise AssertionError("the server did not panic")
+    try:
+        yield dsn
+    finally:
+        if disk is None:
+            embedded.stop(server.paths)
+        else:
+            (disk / "filler").unlink()
+        _start(server)
+
+
+def _restart_with_small_files(server: Server) -> None:
+    """No file of it becomes larger than three quarters of a segment, which it begins anew."""
+    _as_owner(server.dsn("postgres"), "SELECT pg_switch_wal()")
+    embedded.stop(server.paths)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (12 << 20, usual[1]))
+    try:
+        _start(server)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
 def small_disk(after: contextlib.ExitStack, mebibytes: int) -> Path | None:
     """A disk of its own that is as small as said, unmounted by `after`; None where nobody may mount one."""
     directory = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="bookcli-disk-", dir="/tmp")))
@@ -186,4 +263,5 @@ def _postmaster(server: Server) -> int:
 
 
 def _start(server: Server) -> None:
-    embedded.ensure_postgres(server.paths, Settings(deadline="60"))
+    programs = str(SYSTEM_PROGRAMS) if server.major == OLDEST else ""
+    embedded.ensure_postgres(server.paths, Settings(postgres_bin=programs, deadline="60"))

@@ -1,13 +1,15 @@
-"""A socket between a client and PostgreSQL that loses a message on purpose.
+"""A socket between a client and PostgreSQL that loses a message on purpose, or is as slow as a bad line.
 
-What must stay true: exactly what was asked for is lost, as often as was asked for; everything else passes unchanged.
+What must stay true: `Proxy` loses exactly what was asked for, as often as was asked for; what passes is unchanged.
 """
 
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -20,8 +22,11 @@ Loss = Literal["question", "answer"]
 class Proxy:
     """Listens in `directory`; the first message that holds `mark`, or the answer to it, is lost with its connection.
 
-    So are the next ones, up to `times`. While `silent` is set nothing passes and nothing is told: bytes are swallowed.
+    So are the next ones, up to `times`; `last_words` come in the place of an answer. While `silent` is set nothing
+    passes and nothing is told: bytes are swallowed.
     """
+
+    last_words = b""
 
     def __init__(self, dsn: str, directory: Path, loss: Loss, mark: bytes = b"app.book(", times: int = 1) -> None:
         where = psycopg.conninfo.conninfo_to_dict(dsn)
@@ -67,9 +72,44 @@ class Proxy:
                 continue
             if asked.is_set() and self.lost < self._times:
                 self.lost += 1
+                with contextlib.suppress(OSError):
+                    client.sendall(self.last_words)
                 break
             client.sendall(message)
         _cut(client, server)
+
+
+class SlowNetwork(Proxy):
+    """Listens in `directory`; until `calm` is set every message is late, some as by lost packets, and some are lost.
+
+    What is lost takes its connection with it; `lost` and `late` count.
+    """
+
+    def __init__(self, dsn: str, directory: Path, seed: int) -> None:
+        self.calm, self.late = threading.Event(), 0
+        self._chance = random.Random(seed)
+        super().__init__(dsn, directory, "question", times=0)
+
+    def _questions(self, client: socket.socket, server: socket.socket, asked: threading.Event) -> None:
+        self._carry(client, server)
+
+    def _answers(self, client: socket.socket, server: socket.socket, asked: threading.Event) -> None:
+        self._carry(server, client)
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        for message in _received(source):
+            if not self.calm.is_set():
+                luck = self._chance.random()
+                if luck < 0.01:
+                    self.lost += 1
+                    break
+                self.late += luck < 0.04
+                # As TCP sends a lost packet again: after 0.2 s, and after twice as long each further time.
+                again = self._chance.choice((0.2, 0.6, 1.4, 3.0)) if luck < 0.04 else 0.0
+                time.sleep(self._chance.uniform(0.005, 0.06) + again)
+            with contextlib.suppress(OSError):
+                target.sendall(message)
+        _cut(source, target)
 
 
 def _received(end: socket.socket) -> Iterator[bytes]:

@@ -22,7 +22,8 @@ from tests.processes import REPOSITORY
 from tests.secure_servers import free_port, redis_process, wait_for_redis
 
 USERS = REPOSITORY / ".deploy" / "redis-users.acl"
-PASSWORDS = {"desk": "a word of the desks", "worker": "a word of the workers", "tester": "a word of this test"}
+PASSWORDS = {"desk": "a word of the desks", "worker": "a word of the workers"}
+PASSWORDS |= {"servers": "a word among servers", "tester": "a word of this test"}
 PROGRAMS = ("redis", "valkey")
 INTRODUCTION = {"client|setinfo", "client|maint_notifications"}
 """What redis-py says of itself after signing in; servers before 7.2 have no such words, so nobody is given them."""
@@ -84,7 +85,7 @@ def running(name: str) -> Iterator[Server]:
 def _users_file(directory: Path) -> Path:
     text = USERS.read_text()
     for user, password in PASSWORDS.items():
-        text = text.replace(f"{user.upper()}_PASSWORD_SHA256", hashlib.sha256(password.encode()).hexdigest())
+        text = text.replace(f"${{{user.upper()}_PASSWORD_SHA256}}", hashlib.sha256(password.encode()).hexdigest())
     path = directory / "users.acl"
     path.write_text(text + f"user tester on #{hashlib.sha256(PASSWORDS['tester'].encode()).hexdigest()} ~* &* +@all\n")
     return path

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,7 @@ from tests.faults.conftest import Publish
 from tests.faults.journal import finish
 from tests.faults.load import CAPACITIES, Load
 from tests.faults.programs import wait_until
+from tests.faults.proxy import SlowNetwork
 from tests.servers import Server
 from tests.valkeys import Valkey
 from tests.valkeys import valkey as own_valkey
@@ -179,3 +181,20 @@ def test_the_disk_is_full(server: Server, ground: str, tmp_path: Path, seed: int
         findings = publish(finish(desks, ground, many))
     assert findings.sound
     assert findings.pending >= 4
+
+
+@SHORT_AND_LONG
+def test_the_network_is_slow_and_loses_messages(
+    ground: str, tmp_path: Path, seed: int, publish: Publish, many: int
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="bookcli-", dir="/tmp") as directory:
+        network = SlowNetwork(ground, Path(directory), seed)
+        with (
+            contextlib.closing(network),
+            Load(network.dsn, tmp_path / "journals", seed=seed, processes=2 + many // 100) as desks,
+        ):
+            desks.wait_for_bookings(many, 180)
+            wait_until(lambda: min(network.lost, network.late) >= many // 20, 120, "enough was lost and late")
+            network.calm.set()
+            findings = publish(finish(desks, network.dsn, many))
+    assert findings.sound

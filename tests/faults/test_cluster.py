@@ -21,14 +21,14 @@ from bookcli.core.config import Settings
 from bookcli.core.context import Context
 from bookcli.core.db import engine, kernel
 from bookcli.core.model.requests import BookingRequest, Place
-from bookcli.core.services import appointments, checkups
-from tests.clinic import sign_in
+from bookcli.core.services import appointments, cache, checkups
 from tests.faults import load
 from tests.faults.cluster import Cluster
 from tests.faults.conftest import Publish
 from tests.faults.journal import finish
 from tests.faults.load import Entry, Load
 from tests.faults.programs import DEPLOY, wait_until
+from tests.people import PASSWORD
 
 WARM, AFTERWARDS = 200, 200
 """Bookings that are acknowledged before the fault, and after it."""
@@ -51,7 +51,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def desks(cluster: Cluster, tmp_path: Path, seed: int) -> Iterator[Load]:
     """Desks at work."""
-    with Load(cluster.dsn, tmp_path / "journals", seed=seed) as working:
+    with Load(cluster.desk_dsn, tmp_path / "journals", seed=seed, owner=cluster.dsn) as working:
         working.wait_for_bookings(WARM)
         yield working
 
@@ -61,8 +61,11 @@ def test_bookings_survive_a_planned_change_of_the_primary() -> None:
         _run_as_the_containers_do(cluster, ["sh", DEPLOY / "prepare"])
         _run_as_the_containers_do(cluster, ["bookcli", "status", "--json"])
         load.fill(cluster.dsn)
-        with Context(Settings(database_url=cluster.dsn)) as context:
-            sign_in(context)
+        _run_as_the_containers_do(cluster, ["bookcli", "db", "init", "--manager", "b.okafor"], PASSWORD)
+        _run_as_the_containers_do(cluster, ["bookcli", "login", "b.okafor"], PASSWORD, dsn=cluster.desk_dsn)
+        settings = Settings(database_url=cluster.desk_dsn, redis_url=cluster.redis_url("desk"))
+        with Context(settings) as context:
+            assert cache.warm(context) > 0
             before = _book(context, 1)
             seen = {one.check: one for one in checkups.server(context, context.connection())}
             assert (seen["replication"].well, seen["replication"].found) == (True, "2 standbys, synchronous")
@@ -78,12 +81,20 @@ def test_bookings_survive_a_planned_change_of_the_primary() -> None:
                 assert all(violations == 0 for _, violations in kernel.verify(connection))
 
 
-def _run_as_the_containers_do(cluster: Cluster, words: list[str | Path]) -> None:
-    """Runs what docker-compose.yml runs: the loading of the schema, the worker's health check."""
+def _run_as_the_containers_do(
+    cluster: Cluster, words: list[str | Path], said: str = "", *, dsn: str | None = None
+) -> None:
+    """Runs what docker-compose.yml and README.md run: the schema, the worker's health check, the first manager."""
     path = f"{Path(sys.executable).parent}:{os.defpath}"
-    environ = {**os.environ, "PATH": path, "BOOKCLI_DATABASE_URL": cluster.dsn, "BOOKCLI_REDIS_URL": cluster.redis_url}
+    addresses = {"BOOKCLI_DATABASE_URL": dsn or cluster.dsn, "BOOKCLI_REDIS_URL": cluster.redis_url("worker")}
     done = subprocess.run(
-        ["sh", DEPLOY / "start", *words], env=environ, capture_output=True, text=True, timeout=60, check=False
+        ["sh", DEPLOY / "start", *words],
+        env={**os.environ, "PATH": path, **addresses},
+        input=said,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -183,15 +194,15 @@ def test_the_pool_is_killed_and_started_again(cluster: Cluster, desks: Load, pub
 
 @pytest.mark.soak
 def test_the_queue_leads_to_another_valkey_when_its_primary_dies() -> None:
-    with Cluster() as cluster, redis.Redis.from_url(cluster.redis_url, socket_timeout=1) as queue:
+    with Cluster() as cluster, redis.Redis.from_url(cluster.redis_url("worker"), socket_timeout=1) as queue:
         wait_until(lambda: _answers(queue), 30, "the queue answers")
         old = cluster.kill_redis_primary()
         wait_until(lambda: _answers(queue), 60, "the queue answers again")
         wait_until(lambda: cluster.redis_primary() != old, 60, "every Sentinel has heard of it")
-        queue.set("after", "1")
+        queue.set("rq:after", "1")
         cluster.start_redis(old)
         wait_until(lambda: queue.info("replication")["connected_slaves"] == 1, 60, "the old primary follows")
-        assert queue.get("after") == b"1"
+        assert queue.get("rq:after") == b"1"
 
 
 def _answers(queue: redis.Redis) -> bool:
@@ -205,7 +216,7 @@ def _answers(queue: redis.Redis) -> bool:
 def test_without_synchronous_replication_bookings_are_lost(tmp_path: Path, seed: int, publish: Publish) -> None:
     with Cluster(synchronous=False, with_redis=False) as cluster:
         load.fill(cluster.dsn)
-        with Load(cluster.dsn, tmp_path / "journals", seed=seed) as desks:
+        with Load(cluster.desk_dsn, tmp_path / "journals", seed=seed, owner=cluster.dsn) as desks:
             desks.wait_for_bookings(WARM)
             cluster.stall_replicas()
             desks.wait_for_bookings(100)

@@ -5,6 +5,7 @@ What must stay true: containers and the tests' cluster start from the same files
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -147,8 +148,7 @@ def test_every_container_has_the_names_that_its_settings_ask_for() -> None:
 
 
 def test_containers_and_the_tests_cluster_start_from_the_same_files() -> None:
-    # The users of a Redis that is set up by hand (README) are tried in test_redis_acl.py.
-    only_containers = {"make-secrets", "prepare", "redis-users.acl"}
+    only_containers = {"make-secrets", "prepare"}
     files = {path.name for path in DEPLOY.iterdir()} - only_containers
     started = {
         "containers": COMPOSE.read_text(),
@@ -167,10 +167,14 @@ def test_no_secret_stands_in_a_file_and_all_that_are_mounted_are_made(tmp_path: 
     directory = tmp_path / "secrets"
     make_secrets(directory)
     made = {path.name: path.read_text() for path in directory.iterdir()}
-    assert set(made) == set(compose()["secrets"])
+    # What a desk on another machine types is mounted nowhere.
+    assert set(made) - {"desk_redis_password", "worker_redis_password"} == set(compose()["secrets"])
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     passwords = [text for name, text in made.items() if name.endswith("_password")]
     assert len(set(passwords)) == len(passwords) and all(re.fullmatch("[0-9a-f]{48}", one) for one in passwords)
+    for name in ("redis", "desk_redis", "worker_redis"):
+        assert made[f"{name}_sha256"] == hashlib.sha256(made[f"{name}_password"].encode()).hexdigest()
+    assert made["worker_redis_url"] == f"redis://worker:{made['worker_redis_password']}@redis:6379/0"
     assert made["database_url"] == f"postgresql://bookcli:{made['database_password']}@pgbouncer:6432/bookcli"
 
 
@@ -180,6 +184,19 @@ def test_the_secrets_are_made_once(tmp_path: Path) -> None:
         make_secrets(tmp_path / "secrets")
         made.append((tmp_path / "secrets/database_password").read_text())
     assert made[0] == made[1]
+
+
+def test_only_what_prepares_the_database_logs_in_as_its_owner() -> None:
+    holders = {name for name, one in services().items() if "database_url" in _sources(one)}
+    assert holders == ONCE
+    # Whatever command README.md has it run is given the address.
+    assert services()["prepare"]["entrypoint"] == ["sh", "/deploy/start"]
+    assert "desk" in (DEPLOY / "pgbouncer-users.txt").read_text()
+    assert "IN ROLE bookcli_desk" in (DEPLOY / "database.sql").read_text()
+
+
+def _sources(service: dict[str, Any]) -> set[str]:
+    return {secret["source"] for secret in service.get("secrets", [])}
 
 
 def test_images_are_public_and_of_one_version_or_built_from_the_dockerfile() -> None:
@@ -215,8 +232,9 @@ def test_no_template_is_filled_with_a_name_that_is_not_set(tmp_path: Path) -> No
     without = subprocess.run(words, env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
     assert without.returncode != 0 and "DATABASE_PASSWORD is not set" in without.stderr
     assert not (tmp_path / "users").exists()
-    subprocess.run(words, env={"PATH": os.defpath, "DATABASE_PASSWORD": "a&b\\1", "WORKER_PASSWORD": "w"}, check=True)
-    assert (tmp_path / "users").read_text() == '"bookcli" "a&b\\1"\n"worker" "w"\n'
+    names = {"DATABASE_PASSWORD": "a&b\\1", "DESK_PASSWORD": "d", "WORKER_PASSWORD": "w"}
+    subprocess.run(words, env={"PATH": os.defpath, **names}, check=True)
+    assert (tmp_path / "users").read_text() == '"bookcli" "a&b\\1"\n"desk" "d"\n"worker" "w"\n'
     assert stat.S_IMODE((tmp_path / "users").stat().st_mode) == 0o600
 
 

@@ -53,6 +53,7 @@ OUTAGES: dict[str, Outage] = {
     "pool exhausted": outages.pool_exhausted,
     "out of locks": outages.no_locks_left,
     "disk full": outages.disk_full,
+    "disk of the WAL full": outages.wal_disk_full,
 }
 
 

@@ -133,6 +133,23 @@ def test_a_message_that_is_lost_is_sent_again_with_the_same_key(
     _ask_again(clinic, key)
 
 
+def test_a_server_that_panics_after_its_commit_has_not_said_that_nothing_is_booked(
+    clinic: Clinic, short_directory: Path
+) -> None:
+    """The disk of the WAL was full, for one; that the error has a code does not mean that nothing was written."""
+    fields = b"SPANIC\0VPANIC\0C53100\0Mcould not write to file\0\0"
+    proxy = Proxy(clinic.context.dsn, short_directory, "answer", times=1)
+    proxy.last_words = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+    key = new_key()
+    try:
+        with clinic.desk_at(proxy.dsn) as context:
+            outcome = appointments.book(context, _request(clinic, key))
+    finally:
+        proxy.close()
+    assert (outcome.outcome, proxy.lost) == ("booked", 1)
+    _ask_again(clinic, key)
+
+
 @pytest.fixture
 def short_directory() -> Iterator[Path]:
     """A directory whose path leaves room for a socket's name."""

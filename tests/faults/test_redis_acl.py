@@ -214,18 +214,33 @@ def test_of_all_commands_the_server_knows_a_desk_may_use_a_handful(server: Serve
     assert len(known) > 200
 
 
-def _would_be_allowed(tester: redis.Redis, name: str, key: str) -> bool:
-    """Whether a desk may use the command with the fewest words it takes, or one more, each of them the key."""
+def _would_be_allowed(tester: redis.Redis, name: str, key: str, user: str = "desk") -> bool:
+    """Whether a user may use the command with the fewest words it takes, or one more, each of them the key."""
     words = name.split("|")
     for more in range(9):
         try:
-            return tester.execute_command("ACL", "DRYRUN", "desk", *words, *[key] * more) == "OK"
+            return tester.execute_command("ACL", "DRYRUN", user, *words, *[key] * more) == "OK"
         except redis.ResponseError:
             continue
     return False
 
 
 SCRIPT_MAY_NOT = r"can't run this command|can't access|NOPERM|ACL failure in script"
+
+
+READS_NO_KEY = {"ping", "client|setname", "client|kill", "config|rewrite", "exec", "failover", "info", "multi", "psync",
+                "publish", "replconf", "replicaof", "role", "script|kill", "slaveof", "subscribe"}  # fmt: skip
+
+
+def test_the_servers_follow_each_other_and_reach_no_key(server: Server) -> None:
+    with server.user("tester") as tester:
+        tester.response_callbacks.clear()
+        known = {str(name) for name in tester.execute_command("COMMAND", "LIST")}
+        for key in (SLOTS, PENDING, JOBS, FOREIGN):
+            allowed = {name for name in known if _would_be_allowed(tester, name, key, "servers")}
+            assert allowed <= ANYBODY | READS_NO_KEY
+    with server.user("servers") as client, pytest.raises(NoPermissionError):
+        client.get(SLOTS)
 
 
 def test_a_script_may_do_no_more_than_its_user(server: Server) -> None:

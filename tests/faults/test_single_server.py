@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +17,12 @@ import pytest
 
 from bookcli.core.adapters import embedded
 from bookcli.core.config import Settings
-from tests.faults import load
+from tests.faults import load, outages
 from tests.faults.conftest import Publish
 from tests.faults.journal import finish
 from tests.faults.load import Load
 from tests.faults.programs import postgres_processes, signal_all, wait_until
-from tests.pooler import pooled
+from tests.pooler import occupied, pooled
 from tests.servers import OLDEST, SYSTEM_PROGRAMS, Server
 
 pytestmark = pytest.mark.soak
@@ -91,13 +90,25 @@ def test_the_whole_server_freezes_and_thaws(own_server: Server, ground: str, des
     assert publish(finish(desks, ground)).sound
 
 
+def test_the_disk_of_the_wal_is_full(
+    own_server: Server, ground: str, tmp_path: Path, seed: int, publish: Publish
+) -> None:
+    with outages.wal_disk(own_server) as without_room, Load(ground, tmp_path / "journals", seed=seed) as desks:
+        desks.wait_for_bookings(WARM)
+        full = time.monotonic()
+        with without_room(ground):
+            wait_until(lambda: _told_since(desks, full, "pending") >= 4, 60, "the desks hear that it is away")
+        assert any("PANIC" in log.read_text(errors="replace") for log in own_server.home.rglob("*.log"))
+        assert publish(finish(desks, ground)).sound
+
+
 def test_the_pool_has_no_room(ground: str, tmp_path: Path, seed: int, publish: Publish) -> None:
     with (
         pooled(ground, size=2) as address,
         Load(address, tmp_path / "journals", processes=6, seed=seed) as desks,
     ):
         desks.wait_for_bookings(WARM)
-        with _occupied(address, 2):
+        with occupied(address, 2):
             wait_until(lambda: _told_since(desks, 0, "pending") >= 6, 60, "the desks hear that there is no room")
         findings = publish(finish(desks, address))
     assert findings.sound
@@ -143,29 +154,6 @@ _END_THE_DESKS_CONNECTIONS = (
 )
 LOCKS_AT_ONCE = 5
 _TAKE_LOCKS = f"SELECT pg_advisory_xact_lock(9, n) FROM generate_series(%s + 1, %s + {LOCKS_AT_ONCE}) n"
-
-
-@contextlib.contextmanager
-def _occupied(address: str, places: int) -> Iterator[None]:
-    """Somebody keeps so many connections of the pool for as long as the block lasts."""
-    leave, seated = threading.Event(), threading.Barrier(places + 1)
-
-    def sit() -> None:
-        with psycopg.connect(address, prepare_threshold=None) as connection:
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            seated.wait(30)
-            leave.wait(60)
-
-    sitters = [threading.Thread(target=sit) for _ in range(places)]
-    for sitter in sitters:
-        sitter.start()
-    seated.wait(30)
-    try:
-        yield
-    finally:
-        leave.set()
-        for sitter in sitters:
-            sitter.join()
 
 
 def _told_since(desks: Load, moment: float, *answers: str) -> int:

@@ -6,6 +6,7 @@ directories and passwords are made here.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import secrets
@@ -90,7 +91,7 @@ class Topology:
         return list(itertools.islice(self._ports, many))
 
     def _program(self, name: str, words: list[str | Path], **environ: object) -> Program:
-        shared = {"REDIS_PASSWORD": self.password, "DATABASE_PASSWORD": self.password, "WORKER_PASSWORD": self.password}
+        shared = {f"{who}_PASSWORD": self.password for who in ("REDIS", "DATABASE", "DESK", "WORKER")}
         values = {key: str(value) for key, value in {**shared, **environ}.items()}
         log = self.home / f"{name}.log"
         one = Program(words, self.home, values, log)
@@ -151,16 +152,20 @@ class Topology:
 
     def _start_redis(self) -> None:
         ports = self._take_ports(2)
+        hashed = hashlib.sha256(self.password.encode()).hexdigest()
+        hashes = {f"{user}_PASSWORD_SHA256": hashed for user in ("DESK", "WORKER", "SERVERS")}
         for n, port in enumerate(ports, 1):
             home = private_directory(self.home / f"valkey{n}")
-            settings = home / "valkey.conf"
+            settings, users = home / "valkey.conf", home / "users.acl"
             self.redis[port] = self._program(
                 f"valkey{n}",
-                ["-k", "valkey.conf", settings, valkey_program(), settings],
+                ["-t", "redis-users.acl", users, "-k", "valkey.conf", settings, valkey_program(), settings],
+                **hashes,
                 REDIS_LISTEN=HOST,
                 REDIS_HOST=HOST,
                 REDIS_PORT=port,
                 REDIS_DIRECTORY=home,
+                REDIS_USERS=users,
                 REDIS_FIRST_ROLE="replicaof no one" if n == 1 else f"replicaof {HOST} {ports[0]}",
             )
         self._redis_servers = {f"VALKEY{n}_ADDRESS": f"{HOST}:{port}" for n, port in enumerate(ports, 1)}

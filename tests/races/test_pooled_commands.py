@@ -11,14 +11,11 @@ import contextlib
 import io
 import json
 import os
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psycopg
 import pytest
 
 from bookcli.cli.main import main
@@ -26,7 +23,7 @@ from bookcli.core.config import Settings, paths
 from bookcli.core.context import Context
 from bookcli.core.services import pending
 from tests.clinic import CAPACITY, Clinic
-from tests.pooler import pooled
+from tests.pooler import occupied, pooled
 from tests.processes import Crowd
 from tests.races.conftest import Publish
 from tests.races.test_races import _add_patients
@@ -68,29 +65,6 @@ def _seconds_without_processor() -> float:
     return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
 
 
-@contextlib.contextmanager
-def _all_taken(address: str) -> Iterator[None]:
-    """Somebody keeps every server connection of the pool."""
-    leave, seated = threading.Event(), threading.Barrier(POOL + 1)
-
-    def sit() -> None:
-        with psycopg.connect(address, prepare_threshold=None) as connection:
-            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-            seated.wait(30)
-            leave.wait(60)
-
-    sitters = [threading.Thread(target=sit) for _ in range(POOL)]
-    for sitter in sitters:
-        sitter.start()
-    seated.wait(30)
-    try:
-        yield
-    finally:
-        leave.set()
-        for sitter in sitters:
-            sitter.join()
-
-
 @pytest.mark.parametrize("taken", [False, True], ids=["free", "taken"])
 def test_two_hundred_bookings_through_twenty_connections_all_get_an_honest_answer(
     clinic: Clinic, crowd: Crowd, publish: Publish, tmp_path: Path, taken: bool
@@ -101,7 +75,7 @@ def test_two_hundred_bookings_through_twenty_connections_all_get_an_honest_answe
     books = [_booking(n, slots[n % SLOTS]) for n in range(DESKS)]
     with pooled(clinic.context.dsn, size=POOL) as address:
         crowd.start(command, address, list(zip(homes, books, strict=True)))
-        with _all_taken(address) if taken else contextlib.nullcontext():
+        with occupied(address, POOL) if taken else contextlib.nullcontext():
             crowd.go()
             told = crowd.results()
         waiting = [home for home, one in zip(homes, told, strict=True) if one.code in KEPT]

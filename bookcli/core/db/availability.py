@@ -66,3 +66,10 @@ def place_of(connection: Connection, slot: int) -> tuple[str, str, date] | None:
             (slot,),
         )
         return cursor.fetchone()
+
+
+def counts(connection: Connection, slots: list[int]) -> dict[int, tuple[int, int]]:
+    """(version, places that nobody has and no hold keeps, expired or not) of each slot there is."""
+    with call(connection, writes=False) as cursor:
+        cursor.execute("SELECT slot_id, version, capacity - booked FROM app.slot WHERE slot_id = ANY (%s)", (slots,))
+        return {slot: (version, left) for slot, version, left in cursor}

@@ -144,6 +144,10 @@ def _translated(problem: psycopg.Error, connection: Connection, writes: bool) ->
         if writes:
             return OutcomeUnknown("The connection was lost before the database answered.")
         return _away(problem, "answer")
+    if writes and problem.diag.severity_nonlocalized == "PANIC":
+        # The server fell while it wrote, whatever the reason; what it had written by then it finds again.
+        connection.close()
+        return OutcomeUnknown("The database crashed before it had answered.")
     constraint = problem.diag.constraint_name or ""
     if state in TRY_AGAIN or constraint in _MADE_MEANWHILE:
         return RetryableConflict("Another change came in between.", details={"sqlstate": state})

@@ -15,14 +15,16 @@ SELECT session_user, r.rolsuper, pg_has_role(session_user, 'bookcli_owner', 'MEM
        EXISTS (SELECT FROM unnest(ARRAY['bookcli_desk', 'bookcli_worker', 'bookcli_auditor', 'bookcli_admin']) kind
                 WHERE pg_has_role(session_user, kind, 'MEMBER')),
        ARRAY(SELECT o.rolname::text FROM pg_roles o
-              WHERE o.rolcanlogin AND NOT o.rolsuper AND pg_has_role(o.oid, 'bookcli_desk', 'MEMBER')
+              WHERE o.rolcanlogin AND NOT o.rolsuper AND pg_has_role(o.oid, 'bookcli_desk', 'USAGE')
                 AND (o.rolcreaterole OR o.rolcreatedb OR o.rolreplication OR o.rolbypassrls
                      OR pg_has_role(o.oid, 'bookcli_owner', 'MEMBER') OR pg_has_role(o.oid, 'bookcli_worker', 'MEMBER'))
               ORDER BY 1)
   FROM pg_roles r WHERE r.rolname = session_user
 """
 _REPLICATION = """
-SELECT count(*), current_setting('synchronous_standby_names') <> '',
+SELECT count(*),
+       CASE WHEN count(sync_state) = count(*) THEN count(*) FILTER (WHERE sync_state IN ('sync', 'quorum')) END,
+       current_setting('synchronous_standby_names') <> '',
        current_setting('synchronous_commit') NOT IN ('off', 'local'),
        CASE WHEN pg_is_in_recovery() THEN NULL
             ELSE max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) END::bigint
@@ -45,16 +47,20 @@ class Role(NamedTuple):
 
 
 class Replication(NamedTuple):
-    """How many standbys follow, whether commits wait for one, and how many bytes the last is behind, if it is told."""
+    """How many standbys follow, how many of them commits wait for, how many bytes the last is behind; None is not told.
+
+    `names_set`: the settings name whom to wait for; `commits_wait`: they say that commits wait.
+    """
 
     standbys: int
+    waited_for: int | None
     names_set: bool
     commits_wait: bool
     lag: int | None
 
 
 def role(connection: Connection) -> Role:
-    """Who this desk is to the server."""
+    """Who this desk is to the server. Who may only give the role of desks to others (PostgreSQL 16) is no desk."""
     return Role(*_row(connection, _ROLE))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from .engine import Connection, call
@@ -29,12 +31,19 @@ def version(connection: Connection) -> int | None:
     return row[0] if row else None
 
 
-def load(connection: Connection) -> bool:
-    """Loads the schema unless it is there; whether it was loaded. Two at the same moment do it once."""
+@contextlib.contextmanager
+def alone(connection: Connection) -> Iterator[None]:
+    """One transaction in which nobody else prepares this database."""
     with call(connection, writes=True, deadline=60) as cursor, connection.transaction():
         cursor.execute("SET LOCAL statement_timeout = '60s'")
         cursor.execute("SELECT pg_advisory_xact_lock(0, 1)")
+        yield
+
+
+def load(connection: Connection) -> bool:
+    """Loads the schema unless it is there; whether it was loaded. Two at the same moment do it once."""
+    with alone(connection):
         if version(connection) is not None:
             return False
-        cursor.execute(text().encode())
+        connection.execute(text().encode())
     return True

@@ -52,8 +52,14 @@ def _role(context: Context, connection: engine.Connection) -> Iterator[Finding]:
 
 def _replication(connection: engine.Connection) -> Iterator[Finding]:
     seen = health.replication(connection)
+    nobody = seen.waited_for == 0 if seen.standbys else True
+    if seen.names_set and seen.commits_wait and nobody:
+        found = f"{seen.standbys} standbys, but none of those named" if seen.standbys else "no standby follows now"
+        advice = "Start a standby that synchronous_standby_names names, or they wait for ever."
+        yield Finding("replication", False, f"{found}: bookings wait", advice)
+        return
     if not seen.standbys:
-        found = "no standby follows now" if seen.names_set else "a single server, no standby"
+        found = "a single server, no standby"
         yield Finding("replication", seen.commits_wait, found, "Set synchronous_commit = on: bookings are lost else.")
         return
     well = seen.names_set and seen.commits_wait

@@ -11,9 +11,11 @@ from ..db import fingerprint, kernel, schema, upgrades
 from ..db.engine import Connection, RetryableConflict
 from ..errors import NotAllowed, Refused, Unavailable
 from ..model.database import Difference
-from . import staff
+from . import cache_proof, staff
 
-__all__ = ["Difference", "check", "init", "upgrade", "verify"]
+__all__ = ["CACHE_RULE", "Difference", "check", "init", "upgrade", "verify"]
+
+CACHE_RULE = cache_proof.RULE
 
 TRIES, PAUSE_SECONDS = 8, 0.4
 """How often, and with what pauses, an upgrade looks for a moment in which nobody uses a table."""
@@ -98,5 +100,10 @@ def _apply(connection: Connection, number: int, file: Path) -> bool:
 
 
 def verify(context: Context) -> list[tuple[str, int]]:
-    """(rule, violations) for every invariant of schema.sql; all must be 0. Reads every booking, without a deadline."""
-    return kernel.verify(context.connection())
+    """(rule, violations) for every invariant of schema.sql, and for the cache if there is one; all must be 0.
+
+    Reads every booking, without a deadline.
+    """
+    found = kernel.verify(context.connection())
+    wrong = cache_proof.contradictions(context)
+    return found if wrong is None else [*found, (cache_proof.RULE, wrong)]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ..adapters import stretching
 from ..context import Context, operating_system_user
-from ..db import gateway
+from ..db import gateway, schema
 from ..db.gateway import Password
 from ..errors import BookcliError, InvalidInput, NotAllowed, NotFound, OutcomeUnknown, Refused, Unavailable
 from ..model.staff import (
@@ -28,6 +28,8 @@ from ..model.staff import (
 from ..model.text import clean_name
 from . import suggestions
 from .attempts import once
+
+_ASK = "They can add you: bookcli staff add"
 
 
 def sign_in(context: Context, name: str, password: str) -> SignedIn:
@@ -160,6 +162,14 @@ def add(
     if verdict == "name-taken":
         raise _taken()
     _expect(context, verdict, "created", sites)
+
+
+def add_first_manager(context: Context, name: str, password: str) -> None:
+    """Creates the first manager. Raises as `add`, and Refused `manager-there` when somebody else just did."""
+    with schema.alone(context.connection()):
+        if not is_empty(context):
+            raise Refused("Somebody else was made the first manager meanwhile.", hint=_ASK, code="manager-there")
+        add(context, name, password, role="manager")
 
 
 def check_new(context: Context, name: str, *, role: str = "desk", sites: Sequence[str] = ()) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import psycopg
 import pytest
 
 from bookcli.core.adapters import session_file
@@ -14,6 +15,7 @@ from bookcli.core.db import engine, gateway
 from bookcli.core.errors import NotAllowed, NotFound, Refused, Unavailable
 from bookcli.core.services import appointments, patients, staff
 from tests.clinic import STAFF, Clinic
+from tests.faults.programs import wait_until
 from tests.people import PASSWORD, ana, another_desk, cheap, hire, row, said, seen_at, waits_for_a_lock
 from tests.servers import login_as
 
@@ -267,6 +269,35 @@ def test_an_administrator_makes_the_first_manager_and_sees_no_patient(context: C
         patients.get(admin, "P1")
     desk = another_desk(context, 3)
     assert not staff.sign_in(desk, "boss", PASSWORD).must_change, "the first manager chose the password"
+
+
+def test_two_who_want_to_be_the_first_manager_at_once_are_one(context: Context, database: str) -> None:
+    ends: list[str] = []
+
+    def want(name: str) -> None:
+        with Context(Settings(database_url=database), another_desk(context, len(name)).paths) as installer:
+            try:
+                staff.add_first_manager(installer, name, PASSWORD)
+                ends.append("made")
+            except Refused as refusal:
+                ends.append(refusal.code)
+
+    rivals = [threading.Thread(target=want, args=(name,)) for name in ("rival", "usurper")]
+    with psycopg.connect(database) as holder:
+        holder.execute("SELECT pg_advisory_xact_lock(0, 1)")
+        for rival in rivals:
+            rival.start()
+        wait_until(lambda: _waiting(holder) == len(rivals), 30, "both want to be it")
+    for rival in rivals:
+        rival.join()
+    assert sorted(ends) == ["made", "manager-there"]
+    with Context(Settings(database_url=database)) as owning:
+        assert sum(one.has_password for one in gateway.staff(owning.connection())) == 1
+
+
+def _waiting(holder: psycopg.Connection[tuple[object, ...]]) -> object:
+    row = holder.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").fetchone()
+    return row[0] if row else 0
 
 
 def test_who_signed_in_where_is_audited_and_a_mistyped_name_is_not(
