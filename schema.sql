@@ -177,9 +177,16 @@ CREATE TABLE site (
   name     label NOT NULL,
   zone     label NOT NULL,
   phone    text NOT NULL DEFAULT '' CHECK (char_length(phone) <= 40),
-  active   boolean NOT NULL DEFAULT true
+  active   boolean NOT NULL DEFAULT true,
+  quiet_from   time,
+  quiet_until  time,
+  names_test   boolean NOT NULL DEFAULT false,
+  CONSTRAINT site_quiet_hours_begin_and_end
+    CHECK (num_nulls(quiet_from, quiet_until) = 2 OR (num_nulls(quiet_from, quiet_until) = 0 AND quiet_from <> quiet_until))
 );
 COMMENT ON TABLE site IS 'FHIR Location: a clinic. Its IANA zone decides what a day and a time of day are.';
+COMMENT ON COLUMN site.quiet_from IS 'From then until quiet_until, local time, no text message and no reminder is sent; over midnight if it is the later one.';
+COMMENT ON COLUMN site.names_test IS 'Whether a subject, a text message and a webhook, which others may see, may say which test it is.';
 
 CREATE TABLE test (
   test_id                integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -192,7 +199,10 @@ CREATE TABLE test (
   window_days            integer NOT NULL DEFAULT 365 CHECK (window_days BETWEEN 1 AND 3650),
   min_interval_days      integer NOT NULL DEFAULT 0 CHECK (min_interval_days BETWEEN 0 AND 3650),
   preparation            text NOT NULL DEFAULT '' CHECK (char_length(preparation) <= 2000),
-  active                 boolean NOT NULL DEFAULT true
+  active                 boolean NOT NULL DEFAULT true,
+  remind_before          interval[] NOT NULL DEFAULT '{24:00:00}'
+    CHECK (cardinality(remind_before) <= 5 AND array_position(remind_before, NULL) IS NULL
+           AND interval '5 minutes' <= ALL (remind_before) AND interval '60 days' >= ALL (remind_before))
 );
 COMMENT ON TABLE test IS 'FHIR ServiceType: what can be booked, and the rules the kernel checks for it.';
 COMMENT ON COLUMN test.duration_minutes IS 'The patient''s time. Longer than a slot: consecutive slots of one resource are taken.';
@@ -202,6 +212,7 @@ COMMENT ON COLUMN test.lead_minutes IS 'Booked at least so long before it starts
 COMMENT ON COLUMN test.window_days IS 'Booked at most so long before it starts.';
 COMMENT ON COLUMN test.min_interval_days IS 'Between two of the same test for a patient, whichever comes first.';
 COMMENT ON COLUMN test.preparation IS 'Read aloud when booking, e.g. "Nothing to eat for 8 hours".';
+COMMENT ON COLUMN test.remind_before IS 'How long before it the patient is reminded, once each time; none: not at all.';
 
 CREATE TABLE resource (
   resource_id  integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -291,6 +302,8 @@ CREATE TABLE patient (
   phone        text NOT NULL DEFAULT '' CHECK (char_length(phone) <= 40),
   email        text NOT NULL DEFAULT '' CHECK (char_length(email) <= 254),
   language     text NOT NULL DEFAULT '' CHECK (char_length(language) <= 35),
+  channel      text NOT NULL DEFAULT '' CHECK (channel IN ('', 'email', 'sms', 'none')),
+  consent      text NOT NULL DEFAULT '' CHECK (consent IN ('', 'given', 'declined')),
   note         text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
   merged_into  integer REFERENCES patient CHECK (merged_into <> patient_id),
   search_name  text NOT NULL GENERATED ALWAYS AS (fold(name)) STORED,
@@ -298,6 +311,8 @@ CREATE TABLE patient (
   created_at   timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE patient IS 'FHIR Patient. A merged record stays, so that its number on old papers still finds the person.';
+COMMENT ON COLUMN patient.channel IS 'How they want to be told: email or sms, and by the other where that does not reach them; not said is email; none is not at all.';
+COMMENT ON COLUMN patient.consent IS 'To messages about their own appointments: they are sent unless it was declined.';
 COMMENT ON COLUMN patient.mrn IS 'Medical record number: given by the clinic or by an import, else P and six digits.';
 CREATE INDEX patient_by_name ON patient USING gin (search_name gin_trgm_ops);
 CREATE INDEX patient_by_phone ON patient (phone_tail(phone) text_pattern_ops) WHERE phone <> '';
@@ -384,21 +399,24 @@ CREATE TABLE notification (
   attempts         integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
   most_attempts    integer NOT NULL DEFAULT 10,
   leased_until     timestamptz,
-  channel          text CHECK (channel IN ('email')),
+  recipient        text NOT NULL DEFAULT 'patient' CHECK (recipient IN ('patient', 'webhook')),
+  channel          text CHECK (channel IN ('email', 'sms', 'webhook')),
   sent_at          timestamptz,
   failed_at        timestamptz,
   cancelled_at     timestamptz,
   reason           text NOT NULL DEFAULT '' CHECK (reason ~ '^[a-z0-9-]{0,40}$'),
-  CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment),
+  CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment, recipient),
   CONSTRAINT notification_ends_once CHECK (num_nonnulls(sent_at, failed_at, cancelled_at) <= 1)
 );
 COMMENT ON TABLE notification IS 'The queue that cannot lose: written in the booking''s own transaction. Its state is its times.';
 COMMENT ON COLUMN notification.moment IS 'What makes it the only one of its kind: when it was made, of a reminder the time it is for.';
 COMMENT ON COLUMN notification.message_id IS 'Fixed before the first attempt, so that whoever gets it twice can tell. A visit is confirmed under the first of its rows.';
+COMMENT ON COLUMN notification.recipient IS 'Who is told: the patient, or the clinic''s other systems, of each message that is due to a patient.';
+COMMENT ON COLUMN notification.channel IS 'By which way it was tried last.';
 COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
 COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again allows more.';
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
-COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, not-booked, …';
+COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, declined, not-booked, …; or why it waits: quiet-hours.';
 CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
 CREATE INDEX notification_failed ON notification (failed_at) WHERE failed_at IS NOT NULL;
 
@@ -1929,6 +1947,9 @@ BEGIN
         UPDATE slot s SET local_start = s.starts_at AT TIME ZONE new.zone, version = s.version + 1 WHERE s.site_id = new.site_id;
       END IF;
     END IF;
+    UPDATE site s SET (quiet_from, quiet_until, names_test)
+                    = (SELECT f.quiet_from, f.quiet_until, f.names_test FROM jsonb_populate_record(s, w.doc) f)
+     WHERE s.site_id = new.site_id RETURNING * INTO new;
     RETURN NEXT ROW(w.ord, note_saved('site', new.site_id, CASE WHEN old.site_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
                     new.site_id, new.code)::saved;
   END LOOP;
@@ -1950,9 +1971,9 @@ BEGIN
     END IF;
     UPDATE test t
        SET (name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes, window_days, min_interval_days,
-            preparation, active)
+            preparation, active, remind_before)
          = (SELECT f.name, f.duration_minutes, f.buffer_before_minutes, f.buffer_after_minutes, f.lead_minutes, f.window_days,
-                   f.min_interval_days, f.preparation, f.active
+                   f.min_interval_days, f.preparation, f.active, f.remind_before
               FROM jsonb_populate_record(t, w.doc) f)
      WHERE t.code = w.doc ->> 'code' RETURNING * INTO new;
     RETURN NEXT ROW(w.ord, note_saved('test', new.test_id, CASE WHEN old.test_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
@@ -2092,23 +2113,25 @@ BEGIN
            CASE WHEN a.doc ? 'birth_date' THEN (a.doc ->> 'birth_date')::date ELSE o.birth_date END AS birth_date,
            coalesce(a.doc ->> 'sex', o.sex, 'unknown') AS sex, coalesce(a.doc ->> 'phone', o.phone, '') AS phone,
            coalesce(a.doc ->> 'email', o.email, '') AS email, coalesce(a.doc ->> 'language', o.language, '') AS language,
+           coalesce(a.doc ->> 'channel', o.channel, '') AS channel, coalesce(a.doc ->> 'consent', o.consent, '') AS consent,
            coalesce(a.doc ->> 'note', o.note, '') AS note,
            ARRAY_REMOVE(ARRAY[
              CASE WHEN a.doc ->> 'name' <> o.name THEN 'name' END,
              CASE WHEN (a.doc ->> 'birth_date')::date IS DISTINCT FROM o.birth_date AND a.doc ? 'birth_date' THEN 'birth_date' END,
              CASE WHEN a.doc ->> 'sex' <> o.sex THEN 'sex' END, CASE WHEN a.doc ->> 'phone' <> o.phone THEN 'phone' END,
              CASE WHEN a.doc ->> 'email' <> o.email THEN 'email' END, CASE WHEN a.doc ->> 'language' <> o.language THEN 'language' END,
+             CASE WHEN a.doc ->> 'channel' <> o.channel THEN 'channel' END, CASE WHEN a.doc ->> 'consent' <> o.consent THEN 'consent' END,
              CASE WHEN a.doc ->> 'note' <> o.note THEN 'note' END], NULL) AS fields
       FROM asked a LEFT JOIN old o ON o.mrn = a.mrn AND a.doc ? 'mrn'
   ), made AS (
-    INSERT INTO patient (mrn, name, birth_date, sex, phone, email, language, note)
-    SELECT mrn, name, birth_date, sex, phone, email, language, note FROM named
+    INSERT INTO patient (mrn, name, birth_date, sex, phone, email, language, channel, consent, note)
+    SELECT mrn, name, birth_date, sex, phone, email, language, channel, consent, note FROM named
      WHERE patient_id IS NULL AND (copy = 1 OR NOT has_mrn) AND name IS NOT NULL
      ORDER BY ord
     RETURNING patient_id, mrn
   ), changed AS (
     UPDATE patient p SET name = n.name, birth_date = n.birth_date, sex = n.sex, phone = n.phone, email = n.email,
-           language = n.language, note = n.note, version = p.version + 1
+           language = n.language, channel = n.channel, consent = n.consent, note = n.note, version = p.version + 1
       FROM named n
      WHERE p.patient_id = n.patient_id AND n.copy = 1 AND NOT n.taken AND n.fields <> '{}'
     RETURNING p.patient_id, n.fields
@@ -2382,7 +2405,7 @@ COMMENT ON FUNCTION affected IS
   'Who is booked or held in a slot that touches a period at a site or one resource of it, by start. The look is written down.';
 
 CREATE VIEW patient_facts AS
-  SELECT p.patient_id, p.mrn, p.name::text AS name, p.birth_date, p.sex, p.phone, p.email, p.language, p.note,
+  SELECT p.patient_id, p.mrn, p.name::text AS name, p.birth_date, p.sex, p.phone, p.email, p.language, p.channel, p.consent, p.note,
          s.mrn AS merged_into, coalesce(n.ahead, 0)::integer AS appointments_ahead, n.next_start, n.next_zone
     FROM patient p
     LEFT JOIN patient s ON s.patient_id = p.merged_into
@@ -2483,7 +2506,8 @@ END $$;
 COMMENT ON FUNCTION export_highest IS 'The highest ids: an export goes up to them in steps, without a cursor and without a long transaction.';
 
 CREATE FUNCTION export_patients(above bigint, upto bigint, token text DEFAULT NULL)
-RETURNS TABLE (mrn text, name text, birth_date date, sex text, phone text, email text, language text, note text)
+RETURNS TABLE (mrn text, name text, birth_date date, sex text, phone text, email text, language text, channel text, consent text,
+               note text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -2491,7 +2515,7 @@ BEGIN
   PERFORM note_look('look-export', ARRAY(
     SELECT p.patient_id FROM patient p WHERE p.patient_id > above AND p.patient_id <= upto AND p.merged_into IS NULL));
   RETURN QUERY
-    SELECT p.mrn, p.name::text, p.birth_date, p.sex, p.phone, p.email, p.language, p.note
+    SELECT p.mrn, p.name::text, p.birth_date, p.sex, p.phone, p.email, p.language, p.channel, p.consent, p.note
       FROM patient p WHERE p.patient_id > above AND p.patient_id <= upto AND p.merged_into IS NULL ORDER BY p.patient_id;
 END $$;
 COMMENT ON FUNCTION export_patients IS 'The patients with ids in (above, upto], without merged records. The look is written down.';
@@ -2756,11 +2780,30 @@ CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABL
       FROM notification n
       JOIN appointment a USING (appointment_id)
       JOIN appointment b ON b.visit_id = a.visit_id
-      JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind
-     WHERE n.notification_id = ANY (ids) AND n.kind = 'confirmation'
+      JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind AND o.recipient = n.recipient
+     WHERE n.notification_id = ANY (ids) AND (n.kind = 'confirmation' OR o.message_id = n.message_id)
      ORDER BY 1)
 $$;
-COMMENT ON FUNCTION whole_messages IS 'The rows with all those that go into the same message: the confirmations of one visit.';
+COMMENT ON FUNCTION whole_messages IS
+  'The rows with all those that go into the same message: the confirmations of one visit, and what was made under one message_id.';
+
+CREATE FUNCTION channel_of(p patient, ways text[]) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT c FROM unnest(CASE p.channel WHEN 'sms' THEN ARRAY['sms', 'email'] ELSE ARRAY['email', 'sms'] END) WITH ORDINALITY AS u (c, n)
+   WHERE p.channel <> 'none' AND p.consent <> 'declined' AND c = ANY (ways)
+     AND CASE c WHEN 'email' THEN p.email <> '' ELSE p.phone LIKE '+%' END
+   ORDER BY n LIMIT 1
+$$;
+COMMENT ON FUNCTION channel_of IS
+  'By which of the ways that there are somebody is told: the one they prefer, else another on which they can be reached; NULL is '
+  'none. A telephone is reached under a number with its country.';
+
+CREATE FUNCTION quiet_end(s site, moment timestamptz) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+  SELECT ((moment AT TIME ZONE s.zone)::date + late::integer + s.quiet_until) AT TIME ZONE s.zone
+    FROM (SELECT (moment AT TIME ZONE s.zone)::time AS wall) w
+   CROSS JOIN LATERAL (SELECT s.quiet_from > s.quiet_until AND wall >= s.quiet_from AS late) l
+   WHERE late OR (wall < s.quiet_until AND (s.quiet_from > s.quiet_until OR wall >= s.quiet_from))
+$$;
+COMMENT ON FUNCTION quiet_end IS 'When the quiet hours of a site end in which the moment lies; NULL when it lies in none.';
 
 CREATE FUNCTION claim_notifications(most integer DEFAULT 100, token text DEFAULT NULL) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -2798,36 +2841,33 @@ CREATE TYPE outgoing AS (
   patient_name         text,
   email                text,
   phone                text,
-  language             text
+  language             text,
+  channel              text,
+  site                 text,
+  test                 text,
+  names_test           boolean
 );
 COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
 
 CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
   SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, f.reference, f.appointment_version,
          f.starts_at, f.ends_at, f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name,
-         p.email, p.phone, p.language
+         p.email, p.phone, p.language, n.channel, f.site, f.test, c.names_test
     FROM notification n
     JOIN appointment_facts f USING (appointment_id)
     JOIN patient p ON p.patient_id = f.patient_id
+    JOIN site c ON c.site_id = f.site_id
     LEFT JOIN LATERAL (
-      SELECT o.message_id FROM appointment b JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind
+      SELECT o.message_id FROM appointment b JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind AND o.recipient = n.recipient
        WHERE n.kind = 'confirmation' AND b.visit_id = f.visit_id ORDER BY o.notification_id LIMIT 1) first ON true
    WHERE n.notification_id = ANY (ids)
    ORDER BY f.starts_at, n.notification_id
 $$;
 
-CREATE FUNCTION lease_notifications(ids bigint[], seconds integer, token text DEFAULT NULL) RETURNS SETOF outgoing
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION drop_unsendable(ids bigint[], ways text[]) RETURNS void
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
-DECLARE
-  wanted bigint[] := whole_messages(ids);
-  held bigint[];
 BEGIN
-  PERFORM enter(token, 'send');
-  PERFORM set_config('synchronous_commit', 'off', true);
-  PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
-  wanted := ARRAY(SELECT n.notification_id FROM notification n
-                   WHERE n.notification_id = ANY (wanted) AND is_waiting(n) AND (n.leased_until IS NULL OR n.leased_until <= now()));
   UPDATE notification n
      SET cancelled_at = CASE WHEN w.why <> 'too-many-attempts' THEN now() END,
          failed_at = CASE WHEN w.why = 'too-many-attempts' THEN now() END,
@@ -2835,24 +2875,83 @@ BEGIN
     FROM (SELECT o.notification_id,
                  CASE WHEN o.kind <> 'cancellation' AND (NOT a.active OR a.status = 'pending') THEN 'not-booked'
                       WHEN lower(a.during) <= now() THEN 'too-late'
-                      WHEN p.email = '' THEN 'no-address'
-                      WHEN o.attempts >= o.most_attempts THEN 'too-many-attempts' END AS why
+                      WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
+                      WHEN p.consent = 'declined' THEN 'declined'
+                      WHEN p.channel = 'none' THEN 'not-wanted'
+                      WHEN channel_of(p, ways) IS NULL THEN 'no-address' END AS why, o.attempts >= o.most_attempts AS spent
             FROM notification o JOIN appointment a USING (appointment_id) JOIN patient p USING (patient_id)
-           WHERE o.notification_id = ANY (wanted)) w
-   WHERE n.notification_id = w.notification_id AND w.why IS NOT NULL;
+           WHERE o.notification_id = ANY (ids)) u
+   CROSS JOIN LATERAL (SELECT coalesce(u.why, CASE WHEN u.spent THEN 'too-many-attempts' END) AS why) w
+   WHERE n.notification_id = u.notification_id AND w.why IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION drop_unsendable IS
+  'Ends what is about nothing booked any more, comes too late, is not wanted, has no address or failed too often; `reason` says which.';
+
+CREATE FUNCTION put_off_quiet(ids bigint[], ways text[]) RETURNS bigint[]
+LANGUAGE sql AS $$
+  WITH due AS (
+    SELECT o.notification_id, s AS site, o.kind = 'reminder' OR channel_of(p, ways) = 'sms' AS disturbs,
+           min(lower(a.during)) OVER (PARTITION BY o.kind, coalesce(a.visit_id, -a.appointment_id)) AS starts_at
+      FROM notification o JOIN appointment a USING (appointment_id) JOIN patient p USING (patient_id)
+      JOIN slot t USING (slot_id) JOIN site s ON s.site_id = t.site_id
+     WHERE o.notification_id = ANY (ids) AND o.recipient = 'patient' AND is_waiting(o) AND s.quiet_from IS NOT NULL
+  ), put_off AS (
+    UPDATE notification n SET due_at = quiet_end(d.site, now()), reason = 'quiet-hours'
+      FROM due d
+     WHERE n.notification_id = d.notification_id AND d.disturbs AND d.starts_at > quiet_end(d.site, now())
+    RETURNING n.notification_id
+  )
+  SELECT coalesce(array_agg(notification_id), '{}') FROM put_off
+$$;
+COMMENT ON FUNCTION put_off_quiet IS
+  'Lets reminders and text messages wait until the quiet hours of their site are over, unless the appointment begins in them; which.';
+
+CREATE FUNCTION tell_webhook(ids bigint[]) RETURNS void
+LANGUAGE sql AS $$
+  INSERT INTO notification (appointment_id, kind, moment, recipient, message_id)
+  SELECT n.appointment_id, n.kind, n.moment, 'webhook', md5(n.message_id || ' webhook')::uuid
+    FROM notification n
+   WHERE n.notification_id = ANY (ids) AND n.recipient = 'patient'
+     AND (n.leased_until > now() OR n.reason IN ('declined', 'not-wanted', 'no-address'))
+   ORDER BY n.notification_id
+      ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION tell_webhook IS
+  'Has the clinic''s other systems told too of what is sent to a patient, or would be if they could be reached: once, whoever asks.';
+
+CREATE FUNCTION lease_notifications(ids bigint[], seconds integer, ways text[] DEFAULT '{email}', token text DEFAULT NULL) RETURNS SETOF outgoing
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  wanted bigint[] := whole_messages(ids);
+  put_off bigint[];
+  held bigint[];
+BEGIN
+  PERFORM enter(token, 'send');
+  PERFORM set_config('synchronous_commit', 'off', true);
+  PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
+  wanted := ARRAY(SELECT n.notification_id FROM notification n
+                   WHERE n.notification_id = ANY (wanted) AND is_waiting(n) AND (n.leased_until IS NULL OR n.leased_until <= now()));
+  PERFORM drop_unsendable(wanted, ways);
+  put_off := put_off_quiet(wanted, ways);
   WITH taken AS (
-    UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1, channel = 'email'
-     WHERE n.notification_id = ANY (wanted) AND is_waiting(n)
+    UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
+           channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, ways) END
+      FROM appointment a JOIN patient p USING (patient_id)
+     WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND a.appointment_id = n.appointment_id
     RETURNING n.notification_id
   )
   SELECT array_agg(notification_id) INTO held FROM taken;
+  IF 'webhook' = ANY (ways) THEN
+    PERFORM tell_webhook(wanted);
+  END IF;
   PERFORM note_look('look-send', ARRAY(SELECT a.patient_id FROM notification n JOIN appointment a USING (appointment_id)
                                         WHERE n.notification_id = ANY (held)));
   RETURN QUERY SELECT * FROM outgoing_of(held);
 END $$;
 COMMENT ON FUNCTION lease_notifications IS
-  'Takes messages for so many seconds and returns what must be written. Left out: what another holds or has sent, and what '
-  'is dropped here, because it is about nothing booked any more, comes too late, has no address or failed too often.';
+  'Takes messages for so many seconds and returns what must be written, each with its way among `ways`, those that the caller has. '
+  'Left out: what another holds or has sent, what is dropped here, and what waits for the end of quiet hours.';
 
 CREATE FUNCTION mark_sent(ids bigint[], token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -2907,38 +3006,57 @@ COMMENT ON FUNCTION mark_failed IS
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
   'server was away, or the process was told to stop.';
 
-CREATE FUNCTION remind(within interval, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
+CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS TABLE (appointments integer, made integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   acting acting := enter(token, 'remind');
+  longest interval := coalesce(within, (SELECT max(x) FROM test t CROSS JOIN LATERAL unnest(t.remind_before) x));
 BEGIN
   RETURN QUERY
   WITH coming AS MATERIALIZED (
-    SELECT DISTINCT a.appointment_id, lower(a.during) - within AS moment
+    SELECT DISTINCT a.appointment_id, a.visit_id, lower(a.during) AS starts_at, b.ahead
       FROM site p
       JOIN resource r USING (site_id)
-      JOIN slot s ON s.resource_id = r.resource_id AND s.starts_at > now() AND s.starts_at <= now() + within
+      JOIN slot s ON s.resource_id = r.resource_id AND s.starts_at > now() AND s.starts_at <= now() + longest
       JOIN occupancy o USING (slot_id)
       JOIN appointment a ON a.appointment_id = o.appointment_id AND a.slot_id = s.slot_id AND a.status = 'booked'
-     WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+      JOIN test t USING (test_id)
+     -- Of several times that have come, after a pause of the reminders or a late booking, only the last counts.
+     CROSS JOIN LATERAL (SELECT coalesce(within, (SELECT min(x) FROM unnest(t.remind_before) x WHERE s.starts_at <= now() + x)) AS ahead) b
+     WHERE b.ahead IS NOT NULL
+       AND (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+  ), whole AS MATERIALIZED (
+    SELECT c.appointment_id, c.visit_id, c.ahead, c.starts_at - c.ahead AS moment FROM coming c
+    UNION
+    SELECT a.appointment_id, a.visit_id, c.ahead, lower(a.during) - c.ahead
+      FROM coming c
+      JOIN appointment a ON a.visit_id = c.visit_id AND a.status = 'booked' AND lower(a.during) BETWEEN c.starts_at AND c.starts_at + interval '12 hours'
+      JOIN test t USING (test_id)
+     WHERE within IS NOT NULL OR c.ahead = ANY (t.remind_before)
+  ), missing AS MATERIALIZED (
+    SELECT w.* FROM whole w WHERE NOT EXISTS (
+      SELECT FROM notification n WHERE n.appointment_id = w.appointment_id AND n.kind = 'reminder' AND n.moment = w.moment)
+  ), visited AS MATERIALIZED (
+    SELECT visit_id, ahead, gen_random_uuid() AS message_id FROM missing WHERE visit_id IS NOT NULL GROUP BY visit_id, ahead
   ), written AS (
-    INSERT INTO notification (appointment_id, kind, moment) SELECT appointment_id, 'reminder', moment FROM coming WHERE NOT dry
-    ORDER BY appointment_id
+    INSERT INTO notification (appointment_id, kind, moment, message_id)
+    SELECT m.appointment_id, 'reminder', m.moment, coalesce(v.message_id, gen_random_uuid())
+      FROM missing m LEFT JOIN visited v USING (visit_id, ahead) WHERE NOT dry
+     ORDER BY m.appointment_id
         ON CONFLICT DO NOTHING RETURNING 1
   )
-  SELECT (SELECT count(*) FROM coming)::integer,
-         CASE WHEN dry THEN (SELECT count(*) FROM coming c WHERE NOT EXISTS (
-                SELECT FROM notification n WHERE n.appointment_id = c.appointment_id AND n.kind = 'reminder' AND n.moment = c.moment))
-              ELSE (SELECT count(*) FROM written) END::integer;
+  SELECT (SELECT count(DISTINCT appointment_id) FROM coming)::integer,
+         (SELECT CASE WHEN dry THEN (SELECT count(*) FROM missing) ELSE (SELECT count(*) FROM written) END)::integer;
   IF NOT dry THEN
     INSERT INTO audit (action, after) VALUES ('remind', jsonb_build_object('within', within::text, 'site', only_site));
   END IF;
 END $$;
 COMMENT ON FUNCTION remind IS
-  'Makes a reminder for every appointment that is booked and begins within that time, unless it has one for that time: run '
-  'as often as you like, and by as many as you like. One that is moved gets a new one. How many begin, and how many were made.';
+  'Makes a reminder for every appointment that is booked and begins within that time, or within one of the times of its test, '
+  'unless it has one for that time: run as often as you like, and by as many as you like. One that is moved gets a new one. '
+  'What of a visit follows within 12 hours is in the same message. How many begin, and how many were made.';
 
 CREATE FUNCTION look_at_messages(wanted jsonb DEFAULT '{}', most integer DEFAULT 100, token text DEFAULT NULL)
 RETURNS TABLE (id bigint, reference text, site text, kind text, state text, channel text, made_for timestamptz, due_at timestamptz,
@@ -2973,6 +3091,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 DECLARE
   acting acting := enter(token, 'book');
   wanted bigint[] := whole_messages(ARRAY[id]);
+  another uuid := gen_random_uuid();
   old notification;
 BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
@@ -2986,7 +3105,7 @@ BEGIN
   UPDATE notification n
      SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = '', due_at = now(),
          -- Somebody has decided to send another one.
-         message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE gen_random_uuid() END,
+         message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10
    WHERE n.notification_id = ANY (wanted);
   INSERT INTO audit (action, appointment_id, after)
@@ -3026,10 +3145,11 @@ BEGIN
   PERFORM stay_within(acting, site_of(which));
   RETURN QUERY
     SELECT 0::bigint, '00000000-0000-0000-0000-000000000000'::uuid, kind, 1, f.reference, f.appointment_version, f.starts_at, f.ends_at,
-           f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language
-      FROM appointment_facts f JOIN patient p USING (patient_id)
+           f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language,
+           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test
+      FROM appointment_facts f JOIN patient p USING (patient_id) JOIN site c ON c.site_id = f.site_id
      WHERE f.appointment_id = which
-        OR (kind = 'confirmation' AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
+        OR (kind IN ('confirmation', 'reminder') AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
      ORDER BY f.starts_at;
   PERFORM note_look('look-message', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
 END $$;

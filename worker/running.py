@@ -25,6 +25,7 @@ from bookcli.core.errors import BookcliError, NotAllowed
 from bookcli.core.services import notifications, servers
 
 from . import timetable
+from .delivery.carriers import Carriers
 from .delivery.email import trust
 from .jobs import Ground
 from .relay import Relay, queue
@@ -96,6 +97,7 @@ def run(context: Context, *, processes: int = 2, burst: bool = False) -> None:
     url = servers.queue_url(context)
     notifications.sign_in_worker(context)
     notifications.check(context)
+    Carriers(context).prepare()
     trust()  # read once, before anybody is forked
     context.close()  # what is forked must not share a connection
     Ground.context = context

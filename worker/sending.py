@@ -10,14 +10,15 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput
 from bookcli.core.model.messages import Outgoing
 from bookcli.core.services import notifications
 
-from .delivery.email import Mailer, NotSent, ServerAway
+from .delivery.carriers import Carriers
+from .delivery.problems import NotSent, ServerAway
 from .stopping import Stopping
 
 LEASE_SECONDS = 120
@@ -33,26 +34,33 @@ def send(context: Context, ids: Sequence[int], stopping: Stopping) -> None:
     messages = notifications.lease(context, ids, LEASE_SECONDS)
     if not messages:
         return
-    with contextlib.closing(Mailer(context.settings.smtp_url)) as mailer:
-        for position, message in enumerate(messages):
-            if stopping or time.monotonic() > until:
-                _give_back(context, messages[position:], "put-off", 0)
-                return
-            try:
-                _send_one(context, mailer, message)
-            except ServerAway as away:
-                _give_back(
-                    context, messages[position + (away.tried is True) :], away.code, random.randint(*AWAY_SECONDS)
-                )
-                return
+    with contextlib.closing(Carriers(context)) as carriers:
+        for channel in dict.fromkeys(message[0].channel for message in messages):
+            of_channel = [message for message in messages if message[0].channel == channel]
+            _send_each(context, carriers, of_channel, lambda: bool(stopping) or time.monotonic() > until)
 
 
-def _send_one(context: Context, mailer: Mailer, message: tuple[Outgoing, ...]) -> None:
+def _send_each(
+    context: Context, carriers: Carriers, messages: Sequence[tuple[Outgoing, ...]], over: Callable[[], bool]
+) -> None:
+    """Messages that go the same way: when that is blocked, none of them can be sent, and all others can."""
+    for position, message in enumerate(messages):
+        if over():
+            _give_back(context, messages[position:], "put-off", 0)
+            return
+        try:
+            _send_one(context, carriers, message)
+        except ServerAway as away:
+            _give_back(context, messages[position + (away.tried is True) :], away.code, random.randint(*AWAY_SECONDS))
+            return
+
+
+def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...]) -> None:
     """Raises ServerAway when nothing more can be sent at the moment."""
     ids = [row.notification_id for row in message]
     try:
         letter = notifications.write(context, message)
-        mailer.send(letter)
+        carriers.send(letter)
     except InvalidInput as wrong:
         # A template or a setting: somebody will put it right.
         log.error("message %d cannot be written: %s", ids[0], wrong.code)

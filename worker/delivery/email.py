@@ -21,29 +21,12 @@ from urllib.parse import unquote, urlsplit
 from bookcli.core.errors import InvalidInput
 from bookcli.core.model.messages import Letter
 
+from .problems import LOCAL, NotSent, ServerAway
+
 SECONDS = 10
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,253}")
 """An address that needs no quoting and no SMTPUTF8; nobody has another kind, and a header could not break on it."""
 _AS_IT_IS = SMTP.clone(refold_source="none")
-LOCAL = ("localhost", "127.0.0.1", "::1")
-
-
-class NotSent(Exception):
-    """This message was not taken; `permanent`: it never will be. `code` is kebab-case and says no more than why."""
-
-    def __init__(self, code: str, *, permanent: bool) -> None:
-        super().__init__(code)
-        self.code = code
-        self.permanent = permanent
-
-
-class ServerAway(Exception):
-    """Nothing can be sent at the moment; `tried`: the message in hand may have been taken all the same."""
-
-    def __init__(self, code: str, *, tried: bool = False) -> None:
-        super().__init__(code)
-        self.code = code
-        self.tried = tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +141,24 @@ def written(letter: Letter) -> bytes:
     }
     for name, value in headers.items():
         message[name] = value
-    message.attach(MIMEText(letter.text, "plain", "utf-8"))
+    message.attach(_body(letter))
     for one in letter.attachments:
         part = MIMEText(one.content, "calendar", "utf-8")
         part.set_param("method", one.method)
         part.add_header("Content-Disposition", "attachment", filename=one.name)
         message.attach(part)
     return message.as_bytes(policy=_AS_IT_IS)
+
+
+def _body(letter: Letter) -> MIMEText | MIMEMultipart:
+    """The text, and the same in HTML for whoever shows that (RFC 2046, 5.1.4: the better one last)."""
+    text = MIMEText(letter.text, "plain", "utf-8")
+    if not letter.html:
+        return text
+    both = MIMEMultipart("alternative")
+    both.attach(text)
+    both.attach(MIMEText(letter.html, "html", "utf-8"))
+    return both
 
 
 def _why(problem: Exception) -> str:

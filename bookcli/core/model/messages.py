@@ -13,6 +13,7 @@ from email.utils import parseaddr
 
 from ..errors import InvalidInput
 
+CHANNELS = ("email", "sms", "webhook")
 KINDS = ("confirmation", "change", "cancellation", "reminder")
 STATES = ("waiting", "sending", "sent", "failed", "cancelled")
 LANGUAGES = ("en", "de")
@@ -39,6 +40,10 @@ class Outgoing:
     email: str
     phone: str
     language: str
+    channel: str
+    site: str
+    test: str
+    names_test: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,21 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is sent: one message, whatever the number of appointments in it. `ids` are those of their notifications."""
+    """What is sent: one message, whatever the number of appointments in it. `ids` are those of their notifications.
 
+    `recipient` is an e-mail address, an E.164 number, or nobody for a webhook, whose `text` is JSON. Only e-mail has a
+    sender, a subject, `html` (the same in HTML) and attachments.
+    """
+
+    channel: str
     ids: tuple[int, ...]
     message_id: str
-    sender: str
     recipient: str
-    subject: str
     text: str
-    attachments: tuple[Attachment, ...]
+    sender: str = ""
+    subject: str = ""
+    html: str = ""
+    attachments: tuple[Attachment, ...] = ()
 
 
 def together(rows: Iterable[Outgoing]) -> list[tuple[Outgoing, ...]]:
@@ -71,7 +82,7 @@ def together(rows: Iterable[Outgoing]) -> list[tuple[Outgoing, ...]]:
     return [tuple(parts) for parts in messages.values()]
 
 
-def specimen(kind: str, language: str) -> Outgoing:
+def specimen(kind: str, language: str, channel: str = "email") -> Outgoing:
     """A message about nobody's appointment, to try a template with."""
     start = datetime(2030, 1, 7, 9, tzinfo=UTC)
     return Outgoing(
@@ -92,7 +103,27 @@ def specimen(kind: str, language: str) -> Outgoing:
         email="patient@example.org",
         phone="",
         language=language,
+        channel=channel,
+        site="clinic",
+        test="test",
+        names_test=True,
     )
+
+
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_TWICE = frozenset("^{}\\[~]|€")
+
+
+def sms_parts(text: str) -> int:
+    """How many text messages it takes (3GPP TS 23.038): 160 characters of the GSM alphabet fit into one, else 70."""
+    if all(char in _GSM or char in _GSM_TWICE for char in text):
+        units, alone, each = len(text) + sum(char in _GSM_TWICE for char in text), 160, 153
+    else:
+        units, alone, each = len(text.encode("utf-16-le")) // 2, 70, 67
+    return 1 if units <= alone else -(-units // each)
 
 
 def domain_of(sender: str) -> str:

@@ -96,7 +96,7 @@ ATTEMPTS = {
     "let_holds_expire": Attempt("expire-holds", "SELECT app.let_holds_expire(%s)"),
     "claim_notifications": Attempt("send", "SELECT app.claim_notifications(5, %s)"),
     "lease_notifications": Attempt(
-        "send", "SELECT reference FROM app.lease_notifications(ARRAY[%s::bigint], 60, %s)", message_of
+        "send", "SELECT reference FROM app.lease_notifications(ARRAY[%s::bigint], 60, token => %s)", message_of
     ),
     "mark_sent": Attempt("send", "SELECT app.mark_sent(ARRAY[%s::bigint], %s)", message_of),
     "mark_failed": Attempt("send", "SELECT app.mark_failed(ARRAY[%s::bigint], 'x', false, NULL, %s)", message_of),
