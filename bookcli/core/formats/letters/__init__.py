@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -117,8 +118,13 @@ def _shown(row: Outgoing, language: str) -> dict[str, Any]:
         "short": f"{day[:short]} {start.day}{dot} {month[:3]}",
         "start": f"{start:%H:%M}",
         "end": f"{end:%H:%M}",
-        "zone": row.zone,
+        "zone": f"{row.zone}, UTC{start.isoformat()[-6:]}" if _comes_twice(start) else row.zone,
     }
+
+
+def _comes_twice(local: datetime) -> bool:
+    """Whether the clocks show this time twice on its day, so that it must be said which is meant."""
+    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
 
 
 @lru_cache(maxsize=4)
