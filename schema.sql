@@ -388,10 +388,19 @@ COMMENT ON COLUMN request.fingerprint IS 'md5 of the request''s content without 
 
 -- What follows an appointment -------------------------------------------------------------------------------------
 
+CREATE TABLE refusal (
+  request_key  uuid PRIMARY KEY REFERENCES request,
+  patient_id   integer NOT NULL REFERENCES patient,
+  test_id      integer NOT NULL REFERENCES test,
+  slot_id      integer NOT NULL REFERENCES slot
+);
+COMMENT ON TABLE refusal IS 'What a desk had kept while the database was away and could not be booked then: for whom, what and where.';
+
 CREATE TABLE notification (
   notification_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  appointment_id   bigint NOT NULL REFERENCES appointment,
-  kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder')),
+  appointment_id   bigint REFERENCES appointment,
+  request_key      uuid REFERENCES refusal,
+  kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder', 'refusal')),
   -- Not now(): two transactions that begin in the same microsecond may change one appointment one after the other.
   moment           timestamptz NOT NULL DEFAULT clock_timestamp(),
   message_id       uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -405,6 +414,9 @@ CREATE TABLE notification (
   failed_at        timestamptz,
   cancelled_at     timestamptz,
   reason           text NOT NULL DEFAULT '' CHECK (reason ~ '^[a-z0-9-]{0,40}$'),
+  CONSTRAINT notification_about_one_thing
+    CHECK (num_nonnulls(appointment_id, request_key) = 1 AND (kind = 'refusal') = (request_key IS NOT NULL)),
+  CONSTRAINT notification_of_a_refusal_once UNIQUE (request_key, recipient),
   CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment, recipient),
   CONSTRAINT notification_ends_once CHECK (num_nonnulls(sent_at, failed_at, cancelled_at) <= 1)
 );
@@ -418,6 +430,7 @@ COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; wh
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
 COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, declined, not-booked, …; or why it waits: quiet-hours.';
 CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
+CREATE INDEX notification_of_refusals ON notification (message_id) WHERE request_key IS NOT NULL;
 CREATE INDEX notification_failed ON notification (failed_at) WHERE failed_at IS NOT NULL;
 
 CREATE TABLE audit (
@@ -1157,7 +1170,7 @@ DECLARE
   items item[];
 BEGIN
   WITH asked AS MATERIALIZED (
-    SELECT d.ord::integer, (doc ->> 'key')::uuid AS request_key, md5((doc - 'key' - 'again')::text)::uuid AS fingerprint,
+    SELECT d.ord::integer, (doc ->> 'key')::uuid AS request_key, md5((doc - 'key' - 'again' - 'kept')::text)::uuid AS fingerprint,
            row_number() OVER (PARTITION BY doc ->> 'key' ORDER BY d.ord) AS copy,
            (doc ->> 'slot')::integer AS slot_id, (doc ->> 'day')::date AS day, (doc ->> 'start')::timestamptz AS start,
            (doc ->> 'hold_seconds')::integer AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
@@ -1555,6 +1568,27 @@ CREATE TYPE verdict AS (
 );
 COMMENT ON TYPE verdict IS 'What became of one request, with all a desk shows; `remaining` and `version` are for the cache.';
 
+CREATE FUNCTION tell_refused(items item[]) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  message uuid := gen_random_uuid();
+BEGIN
+  WITH refused AS (
+    INSERT INTO refusal (request_key, patient_id, test_id, slot_id)
+    SELECT i.request_key, i.patient_id, i.test_id, i.slot_id
+      FROM unnest(items) i JOIN request r USING (request_key)
+     WHERE r.appointment_id IS NULL AND r.fingerprint = i.fingerprint AND i.verdict <> 'again'
+       AND i.patient_id IS NOT NULL AND i.test_id IS NOT NULL AND i.slot_id IS NOT NULL
+     ORDER BY i.ord
+        ON CONFLICT DO NOTHING RETURNING request_key
+  )
+  INSERT INTO notification (request_key, kind, message_id) SELECT request_key, 'refusal', message FROM refused
+      ON CONFLICT DO NOTHING;
+END $$;
+COMMENT ON FUNCTION tell_refused IS
+  'The message that what a desk had kept was not booked, once for each request key; what was asked together is one message.';
+
 CREATE FUNCTION book_as(acting acting, requests jsonb, all_or_nothing boolean, in_order boolean) RETURNS SETOF verdict
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp
 -- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables,
@@ -1599,6 +1633,9 @@ BEGIN
     INSERT INTO visit DEFAULT VALUES RETURNING visit_id INTO visit;
   END IF;
   PERFORM apply(items, visit);
+  IF requests @? '$[*].kept' THEN
+    PERFORM tell_refused(items);
+  END IF;
   RETURN QUERY
     SELECT i.ord, i.request_key, i.verdict, i.numbers, i.appointment_id, f.reference, f.status, f.held_until,
            coalesce(f.patient, p.mrn), coalesce(f.patient_name, p.name::text), coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
@@ -1621,7 +1658,8 @@ END $$;
 COMMENT ON FUNCTION book IS
   'The one door for bookings: a JSON array of requests in, one verdict each out, in order. A request is {key, patient, test} and '
   'a place: {slot}, or {site, day} with an optional {start}; {hold_seconds} holds instead, {moves: reference} reschedules, '
-  '{history: true, status} records the past. `all_or_nothing` makes them a visit, `in_order` one whose tests follow one another as given. `again` is not an answer: send that request once more.';
+  '{history: true, status} records the past, {kept: true} '
+  'is sent for somebody who has gone home and is told of a refusal. `all_or_nothing` makes them a visit, `in_order` one whose tests follow one another as given. `again` is not an answer: send that request once more.';
 
 CREATE FUNCTION book_for(login text, requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS SETOF verdict
@@ -2772,6 +2810,17 @@ CREATE FUNCTION message_state(n notification) RETURNS text LANGUAGE sql STABLE A
               WHEN n.cancelled_at IS NOT NULL THEN 'cancelled' WHEN n.leased_until > now() THEN 'sending' ELSE 'waiting' END
 $$;
 
+CREATE VIEW message_about AS
+  SELECT n.notification_id, a.appointment_id, a.patient_id, a.test_id, a.slot_id, a.visit_id, a.version AS appointment_version,
+         lower(a.during) AS starts_at, upper(a.during) AS ends_at, a.active AND a.status <> 'pending' AS stands
+    FROM notification n JOIN appointment a USING (appointment_id)
+  UNION ALL
+  SELECT n.notification_id, NULL, coalesce(p.merged_into, p.patient_id), r.test_id, r.slot_id, NULL, 0, s.starts_at, s.ends_at,
+         q.appointment_id IS NULL
+    FROM notification n JOIN refusal r USING (request_key) JOIN request q USING (request_key)
+    JOIN patient p USING (patient_id) JOIN slot s USING (slot_id);
+COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or a request that was refused, for which nothing was booked since.';
+
 CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABLE AS $$
   SELECT ARRAY(
     SELECT unnest(ids)
@@ -2782,6 +2831,10 @@ CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABL
       JOIN appointment b ON b.visit_id = a.visit_id
       JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind AND o.recipient = n.recipient
      WHERE n.notification_id = ANY (ids) AND (n.kind = 'confirmation' OR o.message_id = n.message_id)
+     UNION
+    SELECT o.notification_id
+      FROM notification n JOIN notification o ON o.message_id = n.message_id AND o.request_key IS NOT NULL
+     WHERE n.notification_id = ANY (ids) AND n.request_key IS NOT NULL
      ORDER BY 1)
 $$;
 COMMENT ON FUNCTION whole_messages IS
@@ -2850,18 +2903,20 @@ CREATE TYPE outgoing AS (
 COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
 
 CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
-  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, f.reference, f.appointment_version,
-         f.starts_at, f.ends_at, f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name,
-         p.email, p.phone, p.language, n.channel, f.site, f.test, c.names_test
+  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, coalesce(reference_of(b.appointment_id), ''),
+         b.appointment_version, b.starts_at, b.ends_at, c.zone::text, c.name::text, c.phone, t.name::text, t.preparation, p.name::text,
+         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test
     FROM notification n
-    JOIN appointment_facts f USING (appointment_id)
-    JOIN patient p ON p.patient_id = f.patient_id
-    JOIN site c ON c.site_id = f.site_id
+    JOIN message_about b USING (notification_id)
+    JOIN patient p USING (patient_id)
+    JOIN test t USING (test_id)
+    JOIN slot s ON s.slot_id = b.slot_id
+    JOIN site c ON c.site_id = s.site_id
     LEFT JOIN LATERAL (
-      SELECT o.message_id FROM appointment b JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind AND o.recipient = n.recipient
-       WHERE n.kind = 'confirmation' AND b.visit_id = f.visit_id ORDER BY o.notification_id LIMIT 1) first ON true
+      SELECT o.message_id FROM appointment v JOIN notification o ON o.appointment_id = v.appointment_id AND o.kind = n.kind AND o.recipient = n.recipient
+       WHERE n.kind = 'confirmation' AND v.visit_id = b.visit_id ORDER BY o.notification_id LIMIT 1) first ON true
    WHERE n.notification_id = ANY (ids)
-   ORDER BY f.starts_at, n.notification_id
+   ORDER BY b.starts_at, n.notification_id
 $$;
 
 CREATE FUNCTION drop_unsendable(ids bigint[], ways text[]) RETURNS void
@@ -2873,13 +2928,13 @@ BEGIN
          failed_at = CASE WHEN w.why = 'too-many-attempts' THEN now() END,
          reason = CASE WHEN w.why = 'too-many-attempts' AND n.reason <> '' THEN n.reason ELSE w.why END
     FROM (SELECT o.notification_id,
-                 CASE WHEN o.kind <> 'cancellation' AND (NOT a.active OR a.status = 'pending') THEN 'not-booked'
-                      WHEN lower(a.during) <= now() THEN 'too-late'
+                 CASE WHEN o.kind <> 'cancellation' AND NOT b.stands THEN CASE o.kind WHEN 'refusal' THEN 'booked' ELSE 'not-booked' END
+                      WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late'
                       WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
                       WHEN p.consent = 'declined' THEN 'declined'
                       WHEN p.channel = 'none' THEN 'not-wanted'
                       WHEN channel_of(p, ways) IS NULL THEN 'no-address' END AS why, o.attempts >= o.most_attempts AS spent
-            FROM notification o JOIN appointment a USING (appointment_id) JOIN patient p USING (patient_id)
+            FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
            WHERE o.notification_id = ANY (ids)) u
    CROSS JOIN LATERAL (SELECT coalesce(u.why, CASE WHEN u.spent THEN 'too-many-attempts' END) AS why) w
    WHERE n.notification_id = u.notification_id AND w.why IS NOT NULL;
@@ -2890,15 +2945,16 @@ COMMENT ON FUNCTION drop_unsendable IS
 CREATE FUNCTION put_off_quiet(ids bigint[], ways text[]) RETURNS bigint[]
 LANGUAGE sql AS $$
   WITH due AS (
-    SELECT o.notification_id, s AS site, o.kind = 'reminder' OR channel_of(p, ways) = 'sms' AS disturbs,
-           min(lower(a.during)) OVER (PARTITION BY o.kind, coalesce(a.visit_id, -a.appointment_id)) AS starts_at
-      FROM notification o JOIN appointment a USING (appointment_id) JOIN patient p USING (patient_id)
+    SELECT o.notification_id, s AS site, o.kind, o.kind = 'reminder' OR channel_of(p, ways) = 'sms' AS disturbs,
+           min(b.starts_at) OVER (PARTITION BY o.kind, coalesce(b.visit_id, -b.appointment_id)) AS starts_at
+      FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
       JOIN slot t USING (slot_id) JOIN site s ON s.site_id = t.site_id
      WHERE o.notification_id = ANY (ids) AND o.recipient = 'patient' AND is_waiting(o) AND s.quiet_from IS NOT NULL
   ), put_off AS (
     UPDATE notification n SET due_at = quiet_end(d.site, now()), reason = 'quiet-hours'
       FROM due d
-     WHERE n.notification_id = d.notification_id AND d.disturbs AND d.starts_at > quiet_end(d.site, now())
+     WHERE n.notification_id = d.notification_id AND d.disturbs
+       AND (d.starts_at > quiet_end(d.site, now()) OR (d.kind = 'refusal' AND quiet_end(d.site, now()) IS NOT NULL))
     RETURNING n.notification_id
   )
   SELECT coalesce(array_agg(notification_id), '{}') FROM put_off
@@ -2908,8 +2964,8 @@ COMMENT ON FUNCTION put_off_quiet IS
 
 CREATE FUNCTION tell_webhook(ids bigint[]) RETURNS void
 LANGUAGE sql AS $$
-  INSERT INTO notification (appointment_id, kind, moment, recipient, message_id)
-  SELECT n.appointment_id, n.kind, n.moment, 'webhook', md5(n.message_id || ' webhook')::uuid
+  INSERT INTO notification (appointment_id, request_key, kind, moment, recipient, message_id)
+  SELECT n.appointment_id, n.request_key, n.kind, n.moment, 'webhook', md5(n.message_id || ' webhook')::uuid
     FROM notification n
    WHERE n.notification_id = ANY (ids) AND n.recipient = 'patient'
      AND (n.leased_until > now() OR n.reason IN ('declined', 'not-wanted', 'no-address'))
@@ -2937,16 +2993,15 @@ BEGIN
   WITH taken AS (
     UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
            channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, ways) END
-      FROM appointment a JOIN patient p USING (patient_id)
-     WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND a.appointment_id = n.appointment_id
+      FROM message_about b JOIN patient p USING (patient_id)
+     WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND b.notification_id = n.notification_id
     RETURNING n.notification_id
   )
   SELECT array_agg(notification_id) INTO held FROM taken;
   IF 'webhook' = ANY (ways) THEN
     PERFORM tell_webhook(wanted);
   END IF;
-  PERFORM note_look('look-send', ARRAY(SELECT a.patient_id FROM notification n JOIN appointment a USING (appointment_id)
-                                        WHERE n.notification_id = ANY (held)));
+  PERFORM note_look('look-send', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (held)));
   RETURN QUERY SELECT * FROM outgoing_of(held);
 END $$;
 COMMENT ON FUNCTION lease_notifications IS
@@ -2965,11 +3020,11 @@ BEGIN
   WITH marked AS (
     UPDATE notification n SET sent_at = now(), failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = ''
      WHERE n.notification_id = ANY (ids) AND n.sent_at IS NULL AND n.attempts > 0
-    RETURNING n.notification_id, n.appointment_id, n.kind
+    RETURNING n.notification_id, n.appointment_id, n.request_key, n.kind
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
-    SELECT 'send', a.patient_id, m.appointment_id, jsonb_build_object('message', m.notification_id, 'kind', m.kind)
-      FROM marked m JOIN appointment a USING (appointment_id)
+    SELECT 'send', coalesce(a.patient_id, r.patient_id), m.appointment_id, jsonb_build_object('message', m.notification_id, 'kind', m.kind)
+      FROM marked m LEFT JOIN appointment a USING (appointment_id) LEFT JOIN refusal r USING (request_key)
   )
   SELECT count(*) INTO done FROM marked;
   RETURN done;
@@ -2992,11 +3047,11 @@ BEGIN
            due_at = now() + coalesce(make_interval(secs => retry_after),
                                      least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2))
      WHERE n.notification_id = ANY (ids) AND is_waiting(n) AND n.attempts > 0
-    RETURNING n.notification_id, n.appointment_id
+    RETURNING n.notification_id, n.appointment_id, n.request_key
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
-    SELECT 'send-failed', a.patient_id, m.appointment_id, jsonb_build_object('message', m.notification_id, 'why', code)
-      FROM marked m JOIN appointment a USING (appointment_id) WHERE permanent
+    SELECT 'send-failed', coalesce(a.patient_id, r.patient_id), m.appointment_id, jsonb_build_object('message', m.notification_id, 'why', code)
+      FROM marked m LEFT JOIN appointment a USING (appointment_id) LEFT JOIN refusal r USING (request_key) WHERE permanent
   )
   SELECT count(*) INTO done FROM marked;
   RETURN done;
@@ -3068,19 +3123,18 @@ DECLARE
   found bigint[];
 BEGIN
   found := ARRAY(
-    SELECT n.notification_id FROM notification n JOIN appointment a USING (appointment_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+    SELECT n.notification_id FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE (NOT wanted ? 'id' OR n.notification_id = (wanted ->> 'id')::bigint)
        AND (NOT wanted ? 'reference' OR n.appointment_id = appointment_id_of(wanted ->> 'reference'))
        AND (NOT wanted ? 'state' OR message_state(n) = wanted ->> 'state')
        AND (NOT wanted ? 'site' OR p.code = wanted ->> 'site')
        AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
      ORDER BY n.notification_id DESC LIMIT most);
-  PERFORM note_look('look-messages', ARRAY(SELECT a.patient_id FROM notification n JOIN appointment a USING (appointment_id)
-                                            WHERE n.notification_id = ANY (found)));
+  PERFORM note_look('look-messages', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (found)));
   RETURN QUERY
-    SELECT n.notification_id, reference_of(n.appointment_id), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
+    SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
            n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, p.zone::text
-      FROM notification n JOIN appointment a USING (appointment_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+      FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE n.notification_id = ANY (found) ORDER BY n.notification_id DESC;
 END $$;
 COMMENT ON FUNCTION look_at_messages IS 'The newest messages that fit {id, reference, state, site}: what became of them, nothing of what they say.';
@@ -3096,7 +3150,7 @@ DECLARE
 BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
   SELECT * INTO old FROM notification n WHERE n.notification_id = id;
-  PERFORM stay_within(acting, site_of(old.appointment_id));
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = id));
   IF old.notification_id IS NULL THEN
     RETURN 'message-unknown';
   ELSIF message_state(old) = 'sending' THEN
@@ -3122,7 +3176,7 @@ DECLARE
   old notification;
 BEGIN
   SELECT * INTO old FROM notification n WHERE n.notification_id = id FOR NO KEY UPDATE;
-  PERFORM stay_within(acting, site_of(old.appointment_id));
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = id));
   IF old.notification_id IS NULL THEN
     RETURN 'message-unknown';
   ELSIF message_state(old) NOT IN ('waiting', 'failed') THEN
@@ -3218,7 +3272,7 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
   UNION ALL
   SELECT 'a message is about an appointment that was booked',
          (SELECT count(*) FROM notification n LEFT JOIN appointment a USING (appointment_id)
-           WHERE a.appointment_id IS NULL OR (a.status = 'pending' AND n.sent_at IS NOT NULL))
+           WHERE (a.appointment_id IS NULL AND n.request_key IS NULL) OR (a.status = 'pending' AND n.sent_at IS NOT NULL))
   UNION ALL
   SELECT 'no message was sent more often than it was tried',
          (SELECT count(*) FROM notification n
@@ -3249,7 +3303,7 @@ INSERT INTO schema_version (version) VALUES (1);
 DO $$
 DECLARE guarded regclass;
 BEGIN
-  FOREACH guarded IN ARRAY ARRAY['patient', 'visit', 'appointment', 'occupancy', 'request', 'notification', 'audit', 'seal', 'sealing',
+  FOREACH guarded IN ARRAY ARRAY['patient', 'visit', 'appointment', 'occupancy', 'request', 'refusal', 'notification', 'audit', 'seal', 'sealing',
                                  'staff', 'session', 'sign_in_attempt', 'gateway']::regclass[] LOOP
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', guarded);
   END LOOP;

@@ -29,7 +29,7 @@ def write(rows: Sequence[Outgoing]) -> str:
 def _appointment(row: Outgoing) -> dict[str, Any]:
     start, end = (clock.to_local(moment, row.zone).isoformat() for moment in (row.starts_at, row.ends_at))
     return {
-        "reference": row.reference,
+        "reference": row.reference or None,
         "start": start,
         "end": end,
         "version": row.appointment_version,

@@ -14,14 +14,18 @@ from email.utils import parseaddr
 from ..errors import InvalidInput
 
 CHANNELS = ("email", "sms", "webhook")
-KINDS = ("confirmation", "change", "cancellation", "reminder")
+KINDS = ("confirmation", "change", "cancellation", "reminder", "refusal")
+WITHOUT_CALENDAR = ("reminder", "refusal")
 STATES = ("waiting", "sending", "sent", "failed", "cancelled")
 LANGUAGES = ("en", "de")
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """All that is written to a patient about one appointment. Mirrors `app.outgoing`; moments are aware."""
+    """All that is written to a patient about one appointment. Mirrors `app.outgoing`; moments are aware.
+
+    A refusal is about none, so that its `reference` is empty; the moments are those that were asked for.
+    """
 
     notification_id: int
     message_id: uuid.UUID

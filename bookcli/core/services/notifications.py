@@ -19,7 +19,17 @@ from ..db import gateway, kernel
 from ..db import notifications as queries
 from ..errors import InvalidInput, NotFound, Refused
 from ..model.catalog import LONGEST_SPAN, SHORTEST_SPAN
-from ..model.messages import CHANNELS, KINDS, LANGUAGES, Letter, Outgoing, domain_of, specimen, together
+from ..model.messages import (
+    CHANNELS,
+    KINDS,
+    LANGUAGES,
+    WITHOUT_CALENDAR,
+    Letter,
+    Outgoing,
+    domain_of,
+    specimen,
+    together,
+)
 from ..model.references import appointment_id_of
 from ..model.staff import SignedIn
 from . import suggestions
@@ -116,7 +126,7 @@ def write(context: Context, rows: Sequence[Outgoing]) -> Letter:
     message_id = f"<{first.message_id}@{domain_of(sender)}>"
     words = letters.write(rows, context.paths.templates)
     attachments = tuple(
-        ical.invitation(row, sender, words.subject, words.text) for row in rows if row.kind != "reminder"
+        ical.invitation(row, sender, words.subject, words.text) for row in rows if row.kind not in WITHOUT_CALENDAR
     )
     return Letter("email", ids, message_id, first.email, words.text, sender, words.subject, words.html, attachments)
 

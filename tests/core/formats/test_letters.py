@@ -38,7 +38,7 @@ def about(kind: str = "confirmation", language: str = "en", **more: object) -> O
 def test_a_text_message_fits_into_one_and_says_what_must_be_known(tmp_path: Path, kind: str, language: str) -> None:
     text = letters.write_short([about(kind, language)], tmp_path)
     assert sms_parts(text) == 1 and "\n" not in text and "  " not in text
-    assert "7F3K-Q2MD" in text and "9:30" in text and "+49 30 901820" in text
+    assert ("7F3K-Q2MD" in text) == (kind != "refusal") and "9:30" in text and "+49 30 901820" in text
     assert "Ana" not in text and "Blood" not in text and "eat" not in text
 
 
@@ -50,7 +50,7 @@ def test_the_subject_names_the_test_only_where_the_site_allows_it(tmp_path: Path
     assert "Blood" not in words.subject and "Blood draw" in words.text and "ECG" in words.text
     allowed = letters.write([dataclasses.replace(row, names_test=True) for row in rows], tmp_path)
     assert allowed.subject == f"{words.subject}: Blood draw, ECG" and allowed.text == words.text
-    assert ("Nothing to eat" in words.text) == (kind != "cancellation")
+    assert ("Nothing to eat" in words.text) == (kind not in ("cancellation", "refusal"))
 
 
 def test_html_says_the_same_as_the_text_and_obeys_nothing(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def _values(rows: Sequence[Outgoing]) -> dict[str, Any]:
         "site": first.site_name,
         "phone": first.site_phone,
         "tests": ", ".join(row.test_name for row in rows) if first.names_test else "",
-        "prepare": any(row.preparation for row in rows) and first.kind != "cancellation",
+        "prepare": any(row.preparation for row in rows) and first.kind not in ("cancellation", "refusal"),
     }
 
 
