@@ -15,6 +15,7 @@
 -- The rule sheet for locks:
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
 --      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
+--      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them;
 --   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
@@ -181,11 +182,13 @@ CREATE TABLE site (
   quiet_from   time,
   quiet_until  time,
   names_test   boolean NOT NULL DEFAULT false,
+  offer_minutes  integer NOT NULL DEFAULT 240 CHECK (offer_minutes BETWEEN 5 AND 10080),
   CONSTRAINT site_quiet_hours_begin_and_end
     CHECK (num_nulls(quiet_from, quiet_until) = 2 OR (num_nulls(quiet_from, quiet_until) = 0 AND quiet_from <> quiet_until))
 );
 COMMENT ON TABLE site IS 'FHIR Location: a clinic. Its IANA zone decides what a day and a time of day are.';
 COMMENT ON COLUMN site.quiet_from IS 'From then until quiet_until, local time, no text message and no reminder is sent; over midnight if it is the later one.';
+COMMENT ON COLUMN site.offer_minutes IS 'So long a place is kept for whom on the waiting list it is offered to.';
 COMMENT ON COLUMN site.names_test IS 'Whether a subject, a text message and a webhook, which others may see, may say which test it is.';
 
 CREATE TABLE test (
@@ -385,6 +388,27 @@ CREATE TABLE request (
 COMMENT ON TABLE request IS 'What became of each request key: the same question always gets the same answer.';
 COMMENT ON COLUMN request.fingerprint IS 'md5 of the request''s content without its key.';
 
+CREATE TABLE waiting (
+  waiting_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  patient_id  integer NOT NULL REFERENCES patient,
+  test_id     integer NOT NULL REFERENCES test,
+  site_id     integer NOT NULL REFERENCES site,
+  days        daterange NOT NULL CHECK (NOT isempty(days) AND NOT lower_inf(days) AND NOT upper_inf(days)),
+  created_at  timestamptz NOT NULL DEFAULT now(),
+  ended_at    timestamptz,
+  reason      text NOT NULL DEFAULT '' CHECK (reason IN ('', 'booked', 'removed', 'over'))
+);
+COMMENT ON TABLE waiting IS 'The waiting list: who is offered a place for a test at a site when one becomes free on one of the days.';
+CREATE UNIQUE INDEX waiting_once ON waiting (patient_id, test_id, site_id) WHERE ended_at IS NULL;
+
+CREATE TABLE offer (
+  waiting_id      bigint NOT NULL REFERENCES waiting,
+  slot_id         integer NOT NULL REFERENCES slot,
+  appointment_id  bigint NOT NULL UNIQUE REFERENCES appointment,
+  PRIMARY KEY (waiting_id, slot_id)
+);
+COMMENT ON TABLE offer IS 'Which places were held for somebody on the waiting list: each once, whatever became of it.';
+
 
 -- What follows an appointment -------------------------------------------------------------------------------------
 
@@ -400,7 +424,7 @@ CREATE TABLE notification (
   notification_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   appointment_id   bigint REFERENCES appointment,
   request_key      uuid REFERENCES refusal,
-  kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder', 'refusal')),
+  kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder', 'refusal', 'offer')),
   -- Not now(): two transactions that begin in the same microsecond may change one appointment one after the other.
   moment           timestamptz NOT NULL DEFAULT clock_timestamp(),
   message_id       uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -1985,8 +2009,8 @@ BEGIN
         UPDATE slot s SET local_start = s.starts_at AT TIME ZONE new.zone, version = s.version + 1 WHERE s.site_id = new.site_id;
       END IF;
     END IF;
-    UPDATE site s SET (quiet_from, quiet_until, names_test)
-                    = (SELECT f.quiet_from, f.quiet_until, f.names_test FROM jsonb_populate_record(s, w.doc) f)
+    UPDATE site s SET (quiet_from, quiet_until, names_test, offer_minutes)
+                    = (SELECT f.quiet_from, f.quiet_until, f.names_test, f.offer_minutes FROM jsonb_populate_record(s, w.doc) f)
      WHERE s.site_id = new.site_id RETURNING * INTO new;
     RETURN NEXT ROW(w.ord, note_saved('site', new.site_id, CASE WHEN old.site_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
                     new.site_id, new.code)::saved;
@@ -2812,11 +2836,12 @@ $$;
 
 CREATE VIEW message_about AS
   SELECT n.notification_id, a.appointment_id, a.patient_id, a.test_id, a.slot_id, a.visit_id, a.version AS appointment_version,
-         lower(a.during) AS starts_at, upper(a.during) AS ends_at, a.active AND a.status <> 'pending' AS stands
+         lower(a.during) AS starts_at, upper(a.during) AS ends_at, a.active AND a.status <> 'pending' AS stands,
+         CASE WHEN a.status = 'pending' THEN a.held_until END AS held_until
     FROM notification n JOIN appointment a USING (appointment_id)
   UNION ALL
   SELECT n.notification_id, NULL, coalesce(p.merged_into, p.patient_id), r.test_id, r.slot_id, NULL, 0, s.starts_at, s.ends_at,
-         q.appointment_id IS NULL
+         q.appointment_id IS NULL, NULL
     FROM notification n JOIN refusal r USING (request_key) JOIN request q USING (request_key)
     JOIN patient p USING (patient_id) JOIN slot s USING (slot_id);
 COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or a request that was refused, for which nothing was booked since.';
@@ -2898,14 +2923,15 @@ CREATE TYPE outgoing AS (
   channel              text,
   site                 text,
   test                 text,
-  names_test           boolean
+  names_test           boolean,
+  held_until           timestamptz
 );
 COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
 
 CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
   SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, coalesce(reference_of(b.appointment_id), ''),
          b.appointment_version, b.starts_at, b.ends_at, c.zone::text, c.name::text, c.phone, t.name::text, t.preparation, p.name::text,
-         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test
+         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test, b.held_until
     FROM notification n
     JOIN message_about b USING (notification_id)
     JOIN patient p USING (patient_id)
@@ -2928,16 +2954,19 @@ BEGIN
          failed_at = CASE WHEN w.why = 'too-many-attempts' THEN now() END,
          reason = CASE WHEN w.why = 'too-many-attempts' AND n.reason <> '' THEN n.reason ELSE w.why END
     FROM (SELECT o.notification_id,
-                 CASE WHEN o.kind <> 'cancellation' AND NOT b.stands THEN CASE o.kind WHEN 'refusal' THEN 'booked' ELSE 'not-booked' END
-                      WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late'
-                      WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
-                      WHEN p.consent = 'declined' THEN 'declined'
-                      WHEN p.channel = 'none' THEN 'not-wanted'
-                      WHEN channel_of(p, ways) IS NULL THEN 'no-address' END AS why, o.attempts >= o.most_attempts AS spent
+                 coalesce(
+                   CASE WHEN o.kind = 'offer' AND (b.held_until > now()) IS NOT TRUE THEN 'offer-over'
+                        WHEN o.kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT b.stands THEN 'not-booked'
+                        WHEN o.kind = 'refusal' AND NOT b.stands THEN 'booked'
+                        WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late' END,
+                   CASE WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
+                        WHEN p.consent = 'declined' THEN 'declined'
+                        WHEN p.channel = 'none' THEN 'not-wanted'
+                        WHEN channel_of(p, ways) IS NULL THEN 'no-address' END,
+                   CASE WHEN o.attempts >= o.most_attempts THEN 'too-many-attempts' END) AS why
             FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
-           WHERE o.notification_id = ANY (ids)) u
-   CROSS JOIN LATERAL (SELECT coalesce(u.why, CASE WHEN u.spent THEN 'too-many-attempts' END) AS why) w
-   WHERE n.notification_id = u.notification_id AND w.why IS NOT NULL;
+           WHERE o.notification_id = ANY (ids)) w
+   WHERE n.notification_id = w.notification_id AND w.why IS NOT NULL;
 END $$;
 COMMENT ON FUNCTION drop_unsendable IS
   'Ends what is about nothing booked any more, comes too late, is not wanted, has no address or failed too often; `reason` says which.';
@@ -3200,7 +3229,7 @@ BEGIN
   RETURN QUERY
     SELECT 0::bigint, '00000000-0000-0000-0000-000000000000'::uuid, kind, 1, f.reference, f.appointment_version, f.starts_at, f.ends_at,
            f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language,
-           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test
+           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test, CASE WHEN f.status = 'pending' THEN f.held_until END
       FROM appointment_facts f JOIN patient p USING (patient_id) JOIN site c ON c.site_id = f.site_id
      WHERE f.appointment_id = which
         OR (kind IN ('confirmation', 'reminder') AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
@@ -3230,6 +3259,145 @@ BEGIN
      WHERE NOT l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 END $$;
 COMMENT ON FUNCTION measures IS 'Numbers to watch, without a patient in them.';
+
+
+
+-- The waiting list ------------------------------------------------------------------------------------------------
+-- A worker looks for places again and again, so that whatever freed one, nobody has to remember it.
+
+CREATE FUNCTION add_to_waitlist(mrn text, wanted_test text, wanted_site text, first_day date, last_day date, token text DEFAULT NULL)
+RETURNS TABLE (verdict text, id bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+  who integer := (SELECT coalesce(p.merged_into, p.patient_id) FROM patient p WHERE p.mrn = $1);
+  which integer := (SELECT t.test_id FROM test t WHERE t.code = wanted_test AND t.active);
+  place integer := (SELECT s.site_id FROM site s WHERE s.code = wanted_site AND s.active);
+BEGIN
+  verdict := CASE WHEN who IS NULL THEN 'patient-unknown' WHEN which IS NULL THEN 'test-unknown' WHEN place IS NULL THEN 'site-unknown' END;
+  IF verdict IS NULL THEN
+    PERFORM stay_within(acting, ARRAY[place]);
+    INSERT INTO waiting AS w (patient_id, test_id, site_id, days) VALUES (who, which, place, daterange(first_day, last_day, '[]'))
+        ON CONFLICT (patient_id, test_id, site_id) WHERE ended_at IS NULL DO UPDATE SET days = excluded.days
+    RETURNING w.waiting_id, CASE WHEN w.xmax = 0 THEN 'added' ELSE 'changed' END INTO id, verdict;
+    INSERT INTO audit (action, patient_id, after) VALUES ('wait', who, jsonb_build_object('waiting', id, 'test', which, 'site', place));
+  END IF;
+  RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION add_to_waitlist IS
+  'Puts a patient on the waiting list for a test at a site, for local days from first to last; who waits for that already keeps '
+  'their turn, with the new days: added, changed, or what is unknown.';
+
+CREATE FUNCTION waitlist(only_site text DEFAULT NULL, only_test text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (id bigint, patient text, patient_name text, test text, site text, zone text, first_day date, last_day date,
+               since timestamptz, offered text, held_until timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'see-patients');
+  found bigint[];
+BEGIN
+  found := ARRAY(SELECT w.waiting_id FROM waiting w JOIN site s USING (site_id) JOIN test t USING (test_id)
+                  WHERE w.ended_at IS NULL AND (only_site IS NULL OR s.code = only_site) AND (only_test IS NULL OR t.code = only_test)
+                    AND (acting.sites IS NULL OR s.site_id = ANY (acting.sites)));
+  PERFORM note_look('look-waitlist', ARRAY(SELECT w.patient_id FROM waiting w WHERE w.waiting_id = ANY (found)));
+  RETURN QUERY
+    SELECT w.waiting_id, p.mrn, p.name::text, t.code::text, s.code::text, s.zone::text, lower(w.days), upper(w.days) - 1, w.created_at,
+           reference_of(a.appointment_id), a.held_until
+      FROM waiting w JOIN patient p USING (patient_id) JOIN site s USING (site_id) JOIN test t USING (test_id)
+      LEFT JOIN LATERAL (
+        SELECT h.appointment_id, h.held_until FROM offer o JOIN appointment h USING (appointment_id)
+         WHERE o.waiting_id = w.waiting_id AND h.status = 'pending' AND h.held_until > now() LIMIT 1) a ON true
+     WHERE w.waiting_id = ANY (found) ORDER BY w.waiting_id;
+END $$;
+COMMENT ON FUNCTION waitlist IS 'Who waits, in the order in which they are offered places, and what is held for them now. The look is written down.';
+
+CREATE FUNCTION remove_from_waitlist(id bigint, token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+  old waiting;
+BEGIN
+  SELECT * INTO old FROM waiting w WHERE w.waiting_id = id FOR NO KEY UPDATE;
+  PERFORM stay_within(acting, ARRAY_REMOVE(ARRAY[old.site_id], NULL));
+  IF old.waiting_id IS NULL THEN
+    RETURN 'waiting-unknown';
+  ELSIF old.ended_at IS NULL THEN
+    UPDATE waiting w SET ended_at = now(), reason = 'removed' WHERE w.waiting_id = id;
+    INSERT INTO audit (action, patient_id, after) VALUES ('stop-waiting', old.patient_id, jsonb_build_object('waiting', id));
+  END IF;
+  RETURN 'removed';
+END $$;
+COMMENT ON FUNCTION remove_from_waitlist IS 'Takes somebody off the waiting list; what is held for them stays held until its time is over. Safe to repeat.';
+
+CREATE FUNCTION end_waiting() RETURNS void
+LANGUAGE sql AS $$
+  UPDATE waiting w SET ended_at = now(), reason = e.why
+    FROM (SELECT o.waiting_id,
+                 CASE WHEN EXISTS (SELECT FROM appointment a WHERE a.patient_id = coalesce(p.merged_into, p.patient_id) AND a.test_id = o.test_id
+                                     AND a.created_at > o.created_at AND a.active AND a.status <> 'pending') THEN 'booked'
+                      WHEN upper(o.days) <= (now() AT TIME ZONE s.zone)::date THEN 'over' END AS why
+            FROM waiting o JOIN patient p USING (patient_id) JOIN site s USING (site_id)
+           WHERE o.ended_at IS NULL ORDER BY o.waiting_id FOR NO KEY UPDATE OF o SKIP LOCKED) e
+   WHERE w.waiting_id = e.waiting_id AND e.why IS NOT NULL
+$$;
+COMMENT ON FUNCTION end_waiting IS 'Ends the waiting of whoever was booked for the test since, and of whom every day has passed.';
+
+CREATE FUNCTION offer_key(waiting bigint, slot integer, version integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
+$$ SELECT md5(concat_ws(' ', 'offer', waiting, slot, version))::uuid $$;
+COMMENT ON FUNCTION offer_key IS 'The request key of an offer: what was refused is not asked again until the slot has changed.';
+
+CREATE FUNCTION next_offer(w waiting) RETURNS TABLE (slot_id integer, version integer)
+LANGUAGE sql STABLE AS $$
+  SELECT f.slot_id, f.version
+    FROM site s JOIN test t ON t.test_id = w.test_id
+   CROSS JOIN LATERAL find_slots(ARRAY[s.code::text], t.code, greatest(lower(w.days), (now() AT TIME ZONE s.zone)::date), upper(w.days) - 1, most => 100) f
+   WHERE s.site_id = w.site_id AND f.starts_at > now() + make_interval(mins => s.offer_minutes)
+     AND NOT EXISTS (SELECT FROM offer o WHERE o.waiting_id = w.waiting_id AND o.slot_id = f.slot_id)
+     AND NOT EXISTS (SELECT FROM request r WHERE r.request_key = offer_key(w.waiting_id, f.slot_id, f.version))
+   ORDER BY f.starts_at, f.slot_id LIMIT 1
+$$;
+COMMENT ON FUNCTION next_offer IS 'The first free place that somebody who waits was not offered yet.';
+
+CREATE FUNCTION offer_place(token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'send');
+  who waiting; free record; answer verdict;
+BEGIN
+  PERFORM end_waiting();
+  FOR who IN
+    SELECT w.* FROM waiting w JOIN site s USING (site_id)
+     WHERE w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL
+       AND EXISTS (SELECT FROM resource_test m JOIN resource r USING (resource_id)
+                     JOIN slot o ON o.resource_id = r.resource_id AND o.local_start >= lower(w.days) AND o.local_start < upper(w.days)
+                    WHERE m.test_id = w.test_id AND r.site_id = w.site_id AND o.status = 'free' AND o.booked < o.capacity)
+     ORDER BY w.waiting_id
+  LOOP
+    SELECT * INTO free FROM next_offer(who);
+    CONTINUE WHEN free.slot_id IS NULL;
+    -- Another worker is making them an offer: theirs is the turn all the same.
+    PERFORM FROM waiting w WHERE w.waiting_id = who.waiting_id AND w.ended_at IS NULL FOR NO KEY UPDATE SKIP LOCKED;
+    CONTINUE WHEN NOT FOUND OR EXISTS (SELECT FROM offer o JOIN appointment a USING (appointment_id)
+                                        WHERE o.waiting_id = who.waiting_id AND a.status = 'pending' AND a.held_until > now());
+    SELECT * INTO answer FROM book_as(acting, (
+      SELECT jsonb_build_array(jsonb_build_object('key', offer_key(who.waiting_id, free.slot_id, free.version), 'patient', p.mrn, 'test', t.code,
+                                                  'slot', free.slot_id, 'hold_seconds', 60 * s.offer_minutes))
+        FROM patient p, test t, site s WHERE p.patient_id = who.patient_id AND t.test_id = who.test_id AND s.site_id = who.site_id), false, false);
+    IF answer.verdict = 'held' THEN
+      INSERT INTO offer VALUES (who.waiting_id, free.slot_id, answer.appointment_id);
+      INSERT INTO notification (appointment_id, kind) VALUES (answer.appointment_id, 'offer');
+    END IF;
+    RETURN answer.verdict;
+  END LOOP;
+  RETURN 'nobody';
+END $$;
+COMMENT ON FUNCTION offer_place IS
+  'Holds a free place for the first who waits for it and tells them: held, why it was not, or nobody when there is none for anybody. '
+  'Nobody has two offers at a time, or the same place twice, or is called in quiet hours. One at a time, because each takes locks.';
 
 
 
@@ -3272,7 +3440,7 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
   UNION ALL
   SELECT 'a message is about an appointment that was booked',
          (SELECT count(*) FROM notification n LEFT JOIN appointment a USING (appointment_id)
-           WHERE (a.appointment_id IS NULL AND n.request_key IS NULL) OR (a.status = 'pending' AND n.sent_at IS NOT NULL))
+           WHERE (a.appointment_id IS NULL AND n.request_key IS NULL) OR (a.status = 'pending' AND n.sent_at IS NOT NULL AND n.kind <> 'offer'))
   UNION ALL
   SELECT 'no message was sent more often than it was tried',
          (SELECT count(*) FROM notification n
@@ -3303,7 +3471,7 @@ INSERT INTO schema_version (version) VALUES (1);
 DO $$
 DECLARE guarded regclass;
 BEGIN
-  FOREACH guarded IN ARRAY ARRAY['patient', 'visit', 'appointment', 'occupancy', 'request', 'refusal', 'notification', 'audit', 'seal', 'sealing',
+  FOREACH guarded IN ARRAY ARRAY['patient', 'visit', 'appointment', 'occupancy', 'request', 'waiting', 'offer', 'refusal', 'notification', 'audit', 'seal', 'sealing',
                                  'staff', 'session', 'sign_in_attempt', 'gateway']::regclass[] LOOP
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', guarded);
   END LOOP;
@@ -3327,6 +3495,8 @@ GRANT EXECUTE ON FUNCTION audit_entries, audit_highest, ask_audit, numbers_of TO
 GRANT EXECUTE ON FUNCTION seal_audit, verify_audit, verify TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION add_staff, change_staff, reset_password, list_staff, list_sessions, revoke_sessions
    TO bookcli_desk, bookcli_admin;
+GRANT EXECUTE ON FUNCTION add_to_waitlist, waitlist, remove_from_waitlist TO bookcli_desk;
+GRANT EXECUTE ON FUNCTION offer_place TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION let_holds_expire TO bookcli_desk, bookcli_worker;
 GRANT EXECUTE ON FUNCTION find_slots TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION claim_notifications, lease_notifications, mark_sent, mark_failed, book_for TO bookcli_worker;

@@ -13,7 +13,7 @@ from . import params
 from .command import Desk, new_app
 from .output import View
 
-SITES = View("sites", "code", ("code", "name", "zone", "phone", "active", "quiet", "names_test"))
+SITES = View("sites", "code", ("code", "name", "zone", "phone", "active", "quiet", "names_test", "offer_minutes"))
 _NUMBERS = (
     "duration_minutes", "buffer_before_minutes", "buffer_after_minutes", "lead_minutes",
     "window_days", "min_interval_days",
@@ -48,6 +48,9 @@ Quiet = Annotated[
 NamesTest = Annotated[
     bool | None,
     typer.Option("--name-test/--no-name-test", help="Subjects, text messages and webhooks may name the test."),
+]
+Offer = Annotated[
+    str | None, typer.Option("--offer-minutes", help="So long a place is kept for who is offered it; usually 240.")
 ]
 Remind = Annotated[
     str | None, typer.Option("--remind", metavar="TIMES", help="How long before it, e.g. 24h,2h, or none; usually 24h.")
@@ -103,7 +106,7 @@ def site_show(desk: Desk, code: Known) -> None:
 
 def site_add(
     desk: Desk, name: Name, zone: Zone, code: Code = "", phone: Phone = None, quiet_hours: Quiet = None,
-    name_test: NamesTest = None,
+    name_test: NamesTest = None, offer_minutes: Offer = None,
 ) -> None:  # fmt: skip
     """Add a site.
 
@@ -114,14 +117,22 @@ def site_add(
     from ..core.services import catalog  # noqa: PLC0415 - the driver comes after the words are understood
 
     new = _new(catalog.sites(desk.context, everything=True), "site", code, name)
-    fields = _given(code=new, name=name, zone=zone, phone=phone, quiet=quiet_hours, names_test=name_test)
+    fields = _given(
+        code=new,
+        name=name,
+        zone=zone,
+        phone=phone,
+        quiet=quiet_hours,
+        names_test=name_test,
+        offer_minutes=offer_minutes,
+    )
     verdict = catalog.save_site(desk.context, fields)
     _say(desk, SITES, "site", verdict, catalog.site(desk.context, new))
 
 
 def site_edit(
     desk: Desk, code: Known, name: Name = None, zone: Zone = None, phone: Phone = None, quiet_hours: Quiet = None,
-    name_test: NamesTest = None, active: Active = None,
+    name_test: NamesTest = None, offer_minutes: Offer = None, active: Active = None,
 ) -> None:  # fmt: skip
     """Change a site.
 
@@ -133,7 +144,9 @@ def site_edit(
     from ..core.services import catalog  # noqa: PLC0415 - the driver comes after the words are understood
 
     old = catalog.site(desk.context, code)
-    given = _given(zone=zone, phone=phone, quiet=quiet_hours, names_test=name_test, active=active)
+    given = _given(
+        zone=zone, phone=phone, quiet=quiet_hours, names_test=name_test, offer_minutes=offer_minutes, active=active
+    )
     verdict = catalog.save_site(desk.context, {"code": old.code, "name": name or old.name, **given})
     _say(desk, SITES, "site", verdict, catalog.site(desk.context, old.code))
 

@@ -50,7 +50,8 @@ _FORMATS = """Formats: -o table|json|ndjson|csv|tsv|ids, --json for -o json
 
 _IMPORT = """What import reads: CSV (any delimiter), JSON Lines or XLSX; the first row names the columns
 
-  sites         code, name, zone, phone, active, quiet (21:00-07:00), names_test
+  sites         code, name, zone, phone, active, quiet (21:00-07:00), names_test,
+                offer_minutes
   tests         code, name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes,
                 window_days, min_interval_days, preparation, active, remind_before (24h,2h)
   resources     site, code, name, tests (separated by commas), active

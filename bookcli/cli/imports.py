@@ -71,7 +71,7 @@ def import_(
 
     \b
     Fields (a column of that name, or --map, or --mapping):
-      sites         code name zone phone active quiet names_test
+      sites         code name zone phone active quiet names_test offer_minutes
       tests         code name duration_minutes buffer_before_minutes buffer_after_minutes lead_minutes window_days
                     min_interval_days preparation active remind_before
       resources     site code name tests active

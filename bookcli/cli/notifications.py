@@ -35,7 +35,7 @@ MESSAGES = View(
 REMINDED = View("reminders", "made", ("appointments", "made"))
 LETTER = View("message", "reference", ("reference", "channel", "recipient", "subject", "text", "html", "attachments"))
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="As `notification list` shows it.")]
-Kind = Annotated[str, typer.Option("--kind", help="confirmation, change, cancellation, reminder or refusal.")]
+Kind = Annotated[str, typer.Option("--kind", help="confirmation, change, cancellation, reminder, refusal, offer.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ from .engine import Connection
 from .reads import rows
 from .tables import resource, resource_test, site, test
 
-_SITE = ("code", "name", "zone", "phone", "active", "quiet_from", "quiet_until", "names_test")
+_SITE = ("code", "name", "zone", "phone", "active", "quiet_from", "quiet_until", "names_test", "offer_minutes")
 
 
 def sites(connection: Connection, *, everything: bool) -> list[Site]:

@@ -35,6 +35,7 @@ site = Table(
     _some("quiet_from", Time),
     _some("quiet_until", Time),
     _all("names_test", Boolean),
+    _all("offer_minutes", Integer),
 )
 
 test = Table(

@@ -14,7 +14,10 @@ from ..model.messages import Outgoing
 
 
 def write(rows: Sequence[Outgoing]) -> str:
-    """{version, id, kind, site: {code, name, zone, phone}, appointments: [{reference, start, end, test?}]} as JSON."""
+    """JSON of {version, id, kind, site: {code, name, zone, phone}, appointments}.
+
+    An appointment is {reference, start, end, version, test?, held_until?}.
+    """
     first = rows[0]
     content = {
         "version": 1,
@@ -33,5 +36,6 @@ def _appointment(row: Outgoing) -> dict[str, Any]:
         "start": start,
         "end": end,
         "version": row.appointment_version,
+        **({"held_until": clock.to_local(row.held_until, row.zone).isoformat()} if row.held_until else {}),
         **({"test": row.test} if row.names_test else {}),
     }

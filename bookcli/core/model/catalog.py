@@ -20,6 +20,7 @@ TEST_NUMBERS = {
 }
 """The smallest and the largest value of each number of a test."""
 
+OFFER_MINUTES = (5, 10080)
 SHORTEST_SPAN, LONGEST_SPAN, MOST_SPANS = timedelta(minutes=5), timedelta(days=60), 5
 """Of the times at which a patient is reminded."""
 _UNITS = {"d": timedelta(days=1), "h": timedelta(hours=1), "m": timedelta(minutes=1)}
@@ -41,6 +42,7 @@ class Site:
     active: bool
     quiet: str
     names_test: bool
+    offer_minutes: int
 
 
 @dataclass(frozen=True, slots=True)

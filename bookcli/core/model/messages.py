@@ -14,8 +14,8 @@ from email.utils import parseaddr
 from ..errors import InvalidInput
 
 CHANNELS = ("email", "sms", "webhook")
-KINDS = ("confirmation", "change", "cancellation", "reminder", "refusal")
-WITHOUT_CALENDAR = ("reminder", "refusal")
+KINDS = ("confirmation", "change", "cancellation", "reminder", "refusal", "offer")
+WITHOUT_CALENDAR = ("reminder", "refusal", "offer")
 STATES = ("waiting", "sending", "sent", "failed", "cancelled")
 LANGUAGES = ("en", "de")
 
@@ -24,7 +24,8 @@ LANGUAGES = ("en", "de")
 class Outgoing:
     """All that is written to a patient about one appointment. Mirrors `app.outgoing`; moments are aware.
 
-    A refusal is about none, so that its `reference` is empty; the moments are those that were asked for.
+    A refusal is about none, so that its `reference` is empty; the moments are those that were asked for. An
+    offer is about a place that is held until `held_until`.
     """
 
     notification_id: int
@@ -48,6 +49,7 @@ class Outgoing:
     site: str
     test: str
     names_test: bool
+    held_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def specimen(kind: str, language: str, channel: str = "email") -> Outgoing:
         site="clinic",
         test="test",
         names_test=True,
+        held_until=start if kind == "offer" else None,
     )
 
 

@@ -13,6 +13,7 @@ from ..db import kernel
 from ..errors import InvalidInput
 from ..formats import contacts
 from ..model.catalog import (
+    OFFER_MINUTES,
     TEST_NUMBERS,
     Resource,
     Site,
@@ -85,7 +86,7 @@ def _meant(kind: str, words: str, known: Iterable[Thing]) -> Thing:
 
 
 def save_site(context: Context, fields: Mapping[str, str]) -> str:
-    """Creates or changes a site: code, name, zone, phone, active, quiet, names_test.
+    """Creates or changes a site: code, name, zone, phone, active, quiet, names_test, offer_minutes.
 
     Returns created, changed or unchanged. A missing code is made from the name; a new site needs a zone. Raises
     InvalidInput.
@@ -143,6 +144,7 @@ _SITE_FIELDS: dict[str, _Check] = {
     "phone": contacts.phone,
     "quiet": quiet_hours,
     "names_test": lambda text: checked_flag("names_test", text),
+    "offer_minutes": lambda text: checked_number("offer_minutes", text, OFFER_MINUTES),
 }
 _TEST_FIELDS: dict[str, _Check] = {
     **_NAMED,

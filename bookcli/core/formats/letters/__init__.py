@@ -95,6 +95,7 @@ def _values(rows: Sequence[Outgoing]) -> dict[str, Any]:
         "site": first.site_name,
         "phone": first.site_phone,
         "tests": ", ".join(row.test_name for row in rows) if first.names_test else "",
+        "until": _until(first, language),
         "prepare": any(row.preparation for row in rows) and first.kind not in ("cancellation", "refusal"),
     }
 
@@ -108,18 +109,31 @@ def _paragraphs(text: str) -> list[dict[str, Any]]:
 def _shown(row: Outgoing, language: str) -> dict[str, Any]:
     start, end = clock.to_local(row.starts_at, row.zone), clock.to_local(row.ends_at, row.zone)
     day, month = _DAYS[language][start.weekday()], _MONTHS[language][start.month - 1]
-    dot, short = (".", 2) if language == "de" else ("", 3)
+    dot = "." if language == "de" else ""
     return {
         "reference": row.reference,
         "test": row.test_name,
         "preparation": row.preparation,
         "site": row.site_name,
         "day": f"{day}, {start.day}{dot} {month} {start.year}",
-        "short": f"{day[:short]} {start.day}{dot} {month[:3]}",
+        "short": _short_day(start, language),
         "start": f"{start:%H:%M}",
         "end": f"{end:%H:%M}",
         "zone": f"{row.zone}, UTC{start.isoformat()[-6:]}" if _comes_twice(start) else row.zone,
     }
+
+
+def _until(row: Outgoing, language: str) -> str:
+    """The end of an offer, as the clocks of the site show it."""
+    if row.held_until is None:
+        return ""
+    local = clock.to_local(row.held_until, row.zone)
+    return f"{_short_day(local, language)} {local:%H:%M}"
+
+
+def _short_day(local: datetime, language: str) -> str:
+    day, month = _DAYS[language][local.weekday()], _MONTHS[language][local.month - 1]
+    return f"{day[:2]} {local.day}. {month[:3]}" if language == "de" else f"{day[:3]} {local.day} {month[:3]}"
 
 
 def _comes_twice(local: datetime) -> bool:
