@@ -42,7 +42,7 @@ Phone = Annotated[str | None, typer.Option("--phone", help="The site's telephone
 Quiet = Annotated[
     str | None,
     typer.Option(
-        "--quiet", metavar="FROM-UNTIL", help="No text message and no reminder then, e.g. 21:00-07:00, or none."
+        "--quiet-hours", metavar="FROM-UNTIL", help="No text message and no reminder then, e.g. 21:00-07:00, or none."
     ),
 ]
 NamesTest = Annotated[
@@ -117,15 +117,8 @@ def site_add(
     from ..core.services import catalog  # noqa: PLC0415 - the driver comes after the words are understood
 
     new = _new(catalog.sites(desk.context, everything=True), "site", code, name)
-    fields = _given(
-        code=new,
-        name=name,
-        zone=zone,
-        phone=phone,
-        quiet=quiet_hours,
-        names_test=name_test,
-        offer_minutes=offer_minutes,
-    )
+    given = _given(zone=zone, phone=phone, quiet=quiet_hours, names_test=name_test, offer_minutes=offer_minutes)
+    fields = {"code": new, "name": name or "", **given}
     verdict = catalog.save_site(desk.context, fields)
     _say(desk, SITES, "site", verdict, catalog.site(desk.context, new))
 
