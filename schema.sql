@@ -2257,13 +2257,16 @@ BEGIN
   GET DIAGNOSTICS count_moved = ROW_COUNT;
   UPDATE patient SET merged_into = survivor.patient_id, version = version + 1
    WHERE patient_id = duplicate.patient_id OR merged_into = duplicate.patient_id;
+  IF duplicate.consent = 'declined' THEN
+    UPDATE patient SET consent = 'declined' WHERE patient_id = survivor.patient_id;
+  END IF;
   INSERT INTO audit (action, patient_id, before, after)
   VALUES ('merge-patient', survivor.patient_id, jsonb_build_object('duplicate', duplicate.patient_id), jsonb_build_object('moved', count_moved));
   RETURN QUERY SELECT 'merged', count_moved, '{}'::jsonb;
 END $$;
 COMMENT ON FUNCTION merge_patients IS
   'Makes two records of one person one: appointments move to the survivor, the duplicate''s number goes on finding it. '
-  'Refused when both have an appointment at the same time.';
+  'Who declined messages under either has declined them. Refused when both have an appointment at the same time.';
 
 
 -- The hot reads ---------------------------------------------------------------------------------------------------
