@@ -2838,15 +2838,18 @@ CREATE FUNCTION message_state(n notification) RETURNS text LANGUAGE sql STABLE A
 $$;
 
 CREATE VIEW message_about AS
-  SELECT n.notification_id, a.appointment_id, a.patient_id, a.test_id, a.slot_id, a.visit_id, a.version AS appointment_version,
-         lower(a.during) AS starts_at, upper(a.during) AS ends_at, a.active AND a.status <> 'pending' AS stands,
+  SELECT n.notification_id, a.appointment_id, coalesce(a.patient_id, p.merged_into, p.patient_id) AS patient_id,
+         coalesce(a.test_id, r.test_id) AS test_id, coalesce(a.slot_id, r.slot_id) AS slot_id, a.visit_id,
+         coalesce(a.version, 0) AS appointment_version, coalesce(lower(a.during), s.starts_at) AS starts_at,
+         coalesce(upper(a.during), s.ends_at) AS ends_at,
+         CASE WHEN n.request_key IS NULL THEN a.active AND a.status <> 'pending' ELSE q.appointment_id IS NULL END AS stands,
          CASE WHEN a.status = 'pending' THEN a.held_until END AS held_until
-    FROM notification n JOIN appointment a USING (appointment_id)
-  UNION ALL
-  SELECT n.notification_id, NULL, coalesce(p.merged_into, p.patient_id), r.test_id, r.slot_id, NULL, 0, s.starts_at, s.ends_at,
-         q.appointment_id IS NULL, NULL
-    FROM notification n JOIN refusal r USING (request_key) JOIN request q USING (request_key)
-    JOIN patient p USING (patient_id) JOIN slot s USING (slot_id);
+    FROM notification n
+    LEFT JOIN appointment a ON a.appointment_id = n.appointment_id
+    LEFT JOIN refusal r ON r.request_key = n.request_key
+    LEFT JOIN request q ON q.request_key = r.request_key
+    LEFT JOIN patient p ON p.patient_id = r.patient_id
+    LEFT JOIN slot s ON s.slot_id = r.slot_id;
 COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or a request that was refused, for which nothing was booked since.';
 
 CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABLE AS $$
@@ -3021,7 +3024,7 @@ BEGIN
   wanted := ARRAY(SELECT n.notification_id FROM notification n
                    WHERE n.notification_id = ANY (wanted) AND is_waiting(n) AND (n.leased_until IS NULL OR n.leased_until <= now()));
   PERFORM drop_unsendable(wanted, ways);
-  put_off := put_off_quiet(wanted, ways);
+  put_off := CASE WHEN EXISTS (SELECT FROM site WHERE quiet_from IS NOT NULL) THEN put_off_quiet(wanted, ways) ELSE '{}' END;
   WITH taken AS (
     UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
            channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, ways) END
