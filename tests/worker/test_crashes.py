@@ -55,9 +55,9 @@ def test_killed_after_taking_a_job(clinic: Clinic, workers: Workers, mail: MailS
     with locked(clinic) as connection:
         # The claim takes no row that somebody holds: the batch is put into the queue as the relay would.
         ids = [number for (number,) in clinic.rows("SELECT notification_id FROM notification")]
-        from worker.relay import _batch, queue
+        from worker.relay import batch, queue
 
-        queue(valkey.client).enqueue_many([_batch(ids)])
+        queue(valkey.client).enqueue_many([batch(ids)])
         process = workers.start("--processes", "1")
         eventually(lambda: _waits_for_a_row(clinic, "lease_notifications"))
         workers.kill(process)
