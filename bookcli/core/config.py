@@ -63,6 +63,7 @@ class Settings:
         "unless it is this machine"
     )
     mail_from: str = _setting("sender of messages to patients, such as 'Clinic North <appointments@clinic.example>'")
+    smtp_seconds: str = _setting("seconds to wait for each answer of the mail server", "30")
 
     sms_url: str = _setting(
         "gateway of the workers for text messages: an Apprise URL with {phone} where the number belongs, such as "
@@ -76,13 +77,21 @@ class Settings:
     @property
     def deadline_seconds(self) -> float:
         """The deadline as a number of seconds, between 1 and 60."""
+        return self._seconds("deadline")
+
+    def _seconds(self, name: str) -> float:
         try:
-            seconds = float(self.deadline)
+            seconds = float(getattr(self, name))
         except ValueError:
             seconds = -1.0
         if not 1 <= seconds <= 60:
-            raise _not_allowed("deadline", "must be a number of seconds between 1 and 60")
+            raise _not_allowed(name, "must be a number of seconds between 1 and 60")
         return seconds
+
+    @property
+    def smtp_patience(self) -> float:
+        """`smtp_seconds` as a number, between 1 and 60."""
+        return self._seconds("smtp_seconds")
 
     @property
     def cache_seconds(self) -> float:

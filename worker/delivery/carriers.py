@@ -18,6 +18,9 @@ class Carrier(Protocol):
     def send(self, letter: Letter) -> None:
         """Hands a message over. Raises NotSent, ServerAway, InvalidInput for a setting."""
 
+    def rest(self) -> None:
+        """Ends a connection that has not been used for a while."""
+
     def close(self) -> None:
         """Ends the connection, if there is one."""
 
@@ -40,6 +43,11 @@ class Carriers:
             self._ready[letter.channel] = _carrier(self._context, letter.channel)
         self._ready[letter.channel].send(letter)
 
+    def rest(self) -> None:
+        """Between two batches: ends what has not been used for a while."""
+        for carrier in self._ready.values():
+            carrier.rest()
+
     def close(self) -> None:
         """Ends every connection."""
         for carrier in self._ready.values():
@@ -59,4 +67,4 @@ def _carrier(context: Context, channel: str) -> Carrier:
         return webhook.Webhook(settings.webhook_url, notifications.webhook_key(context))
     from . import email  # noqa: PLC0415 - likewise
 
-    return email.Mailer(settings.smtp_url)
+    return email.Mailer(settings.smtp_url, settings.smtp_patience)

@@ -49,6 +49,9 @@ class Texter:
         if not taken or self._log.heard("Dropped"):
             raise self._log.reason()
 
+    def rest(self) -> None:
+        """Nothing stays open."""
+
     def close(self) -> None:
         """Nothing stays open."""
 

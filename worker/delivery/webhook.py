@@ -48,6 +48,9 @@ class Webhook:
         if not 200 <= answer.status < 300:
             raise refusal("webhook", answer.status)
 
+    def rest(self) -> None:
+        """Nothing stays open."""
+
     def close(self) -> None:
         """Nothing stays open."""
 

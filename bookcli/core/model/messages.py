@@ -9,7 +9,8 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parseaddr
+from email.utils import formataddr, parseaddr
+from functools import lru_cache
 
 from ..errors import InvalidInput
 
@@ -133,9 +134,22 @@ def sms_parts(text: str) -> int:
     return 1 if units <= alone else -(-units // each)
 
 
+@lru_cache(maxsize=16)
+def address_of(sender: str) -> str:
+    """The bare address of whoever messages come from; empty when there is none."""
+    return parseaddr(sender)[1]
+
+
+@lru_cache(maxsize=16)
+def shown_as(sender: str) -> str:
+    """Name and address of whoever messages come from, as they stand in a header."""
+    return formataddr(parseaddr(sender))
+
+
+@lru_cache(maxsize=16)
 def domain_of(sender: str) -> str:
     """The domain of the address that messages come from. Raises InvalidInput `config-invalid` when it has none."""
-    address = parseaddr(sender)[1]
+    address = address_of(sender)
     domain = address.rpartition("@")[2]
     if "@" not in address or not domain or not domain.isascii():
         raise InvalidInput(

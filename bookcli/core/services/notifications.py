@@ -57,6 +57,7 @@ def check(context: Context) -> None:
             hint="Set BOOKCLI_SMTP_URL and BOOKCLI_MAIL_FROM.",
             code="smtp-missing",
         )
+    _ = context.settings.smtp_patience
     # Every template is used once: what is wrong with one is said now, and nobody who is forked reads them again.
     for channel in found:
         for language in LANGUAGES:
@@ -94,7 +95,8 @@ def claim(context: Context, most: int) -> list[int]:
 def lease(context: Context, ids: Sequence[int], seconds: int) -> list[tuple[Outgoing, ...]]:
     """The messages that are ours to send for so many seconds, each as the appointments that it is about."""
     found = ways(context.settings)
-    return together(once(lambda: queries.lease(context.connection(), ids, seconds, found)))
+    # A connection that has rested may be dead. What was leased in an answer that was lost waits for the lease to end.
+    return together(until_known(lambda: queries.lease(context.connection(), ids, seconds, found)))
 
 
 def mark_sent(context: Context, ids: Sequence[int]) -> None:
