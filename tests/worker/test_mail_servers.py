@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
+from bookcli.core.services import appointments
 from tests.clinic import Clinic
 from tests.secure_servers import Authority
 from tests.worker.conftest import Workers, again, book, eventually, states
@@ -168,3 +169,20 @@ def test_what_was_refused_leaves_the_connection_to_the_next_message(
     mail.after_dot = lambda message: "554 no" if message["To"] == "p3@patients.example" else "250 taken"
     workers.burst("--processes", "1")
     assert states(clinic) == {"sent": 4, "failed": 2} and mail.connections == 1
+
+
+def test_names_and_words_of_any_script_arrive_as_they_are(clinic: Clinic, workers: Workers, mail: MailServer) -> None:
+    clinic.run(
+        "UPDATE site SET name = 'Clínica do Coração e dos Pulmões de São Tomé e Príncipe 心臓' WHERE code = 'south'"
+    )
+    clinic.run("UPDATE patient SET name = 'Þór 山田' WHERE mrn = 'P1'")
+    assert appointments.book(clinic.context, clinic.request(1, "xray", clinic.slot("xray"))).outcome == "booked"
+    workers.environment["BOOKCLI_MAIL_FROM"] = "Clínica Sul <appointments@clinic.example>"
+    workers.burst()
+    (message,) = mail.accepted
+    assert (message["From"].addresses[0].display_name, message["From"].addresses[0].addr_spec) == (
+        "Clínica Sul", "appointments@clinic.example",
+    )  # fmt: skip
+    assert "Clínica do Coração e dos Pulmões de São Tomé e Príncipe 心臓" in message["Subject"]
+    assert "Þór 山田" in message.get_body(("plain",)).get_content()
+    assert all(len(line) <= 78 for line in message.as_bytes().splitlines())
