@@ -185,6 +185,23 @@ def test_all_of_redis_lost_with_a_thousand_in_flight_is_sent_unaided(
     assert process.poll() is None and clinic.sound()
 
 
+def test_connections_to_the_database_that_were_ended_are_opened_again(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
+) -> None:
+    process = workers.start()
+    book(clinic, 1)
+    mail.await_messages(1)
+    eventually(lambda: states(clinic) == {"sent": 1})
+    clinic.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE usename = 'tests_worker' AND datname = current_database()"
+    )
+    book(clinic, 6, day=3)
+    eventually(lambda: states(clinic) == {"sent": 7}, 20)  # sooner than what was claimed and lost is offered again
+    assert queue(valkey.client).failed_job_registry.get_job_count(cleanup=False) == 0
+    assert process.poll() is None and set(mail.ids.values()) == {1}
+
+
 def test_redis_that_restarts_is_found_again(clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey) -> None:
     process = workers.start()
     book(clinic, 2)
