@@ -153,6 +153,25 @@ def test_a_sender_that_dies_is_not_the_end_of_the_worker(
     assert process.poll() is None and max(mail.ids.values()) <= 2
 
 
+def test_a_job_that_takes_too_long_is_ended_and_its_process_goes_on(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
+) -> None:
+    book(clinic, 2)
+    mail.after_dot = lambda _: "hang"
+    clinic.run("UPDATE notification SET due_at = now() + interval '1 hour'")
+    ids = [number for (number,) in clinic.rows("SELECT notification_id FROM notification")]
+    jobs = queue(valkey.client)
+    jobs.enqueue_many([batch(ids)._replace(timeout=1)])
+    workers.start("--processes", "1")
+    eventually(lambda: jobs.failed_job_registry.get_job_count(cleanup=False) == 1)
+    before = senders(valkey)
+    assert len(mail.accepted) == 1 and states(clinic) == {"sending": 2}
+    mail.after_dot = lambda _: "250 taken"
+    again(clinic)
+    eventually(lambda: states(clinic) == {"sent": 2})
+    assert senders(valkey) == before and sorted(mail.ids.values()) == [1, 2]
+
+
 def test_all_of_redis_lost_with_many_in_flight_loses_nothing(
     clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
 ) -> None:

@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from bookcli.core.services import appointments
+from bookcli.core.context import Context
+from bookcli.core.model.messages import specimen
+from bookcli.core.services import appointments, notifications
 from tests.clinic import Clinic
 from tests.secure_servers import Authority
 from tests.worker.conftest import Workers, again, book, eventually, states
 from tests.worker.mail_server import MailServer
+from worker.delivery import email
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 USER, PASSWORD = "worker@clinic.example", "p@ss w/rd"
@@ -159,6 +162,22 @@ def test_a_running_worker_keeps_its_connection_from_one_batch_to_the_next(
         book(clinic, 1, day=day)
         mail.await_messages(day)
     assert mail.connections == 1
+
+
+def test_a_connection_that_was_not_used_for_long_is_ended(
+    working: Context, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter = notifications.write(working, [specimen("confirmation", "en")])
+    mailer = email.Mailer(mail.url)
+    for _ in range(2):
+        mailer.send(letter)
+        mailer.rest()
+    assert mail.connections == 1, "so soon it is kept"
+    monkeypatch.setattr(email, "LONGEST_REST", 0)
+    mailer.rest()
+    mailer.send(letter)
+    assert mail.connections == 2 and len(mail.accepted) == 3
+    mailer.close()
 
 
 def test_what_was_refused_leaves_the_connection_to_the_next_message(
