@@ -204,6 +204,36 @@ def test_all_of_redis_lost_with_a_thousand_in_flight_is_sent_unaided(
     assert process.poll() is None and clinic.sound()
 
 
+def test_a_database_that_is_away_for_a_moment_makes_no_message_go_out_twice(
+    clinic: Clinic, workers: Workers, mail: MailServer
+) -> None:
+    book(clinic, 4)
+    (name,) = clinic.row("SELECT current_database()")
+    with psycopg.connect(clinic.owner_dsn, dbname="postgres", autocommit=True) as other:
+
+        def lets_in(anybody: bool) -> None:
+            other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {anybody}".encode())
+
+        def goes_away(_: EmailMessage) -> str:
+            lets_in(False)
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'tests_worker' AND datname = %s",
+                [name],
+            )
+            return "250 taken"
+
+        mail.after_dot = goes_away
+        process = workers.start("--processes", "1")
+        try:
+            assert process.stderr is not None
+            assert any(b"cannot be marked yet" in line for line in process.stderr)
+            mail.after_dot = lambda _: "250 taken"
+        finally:
+            lets_in(True)
+        eventually(lambda: states(clinic) == {"sent": 4})
+    assert set(mail.ids.values()) == {1} and process.poll() is None
+
+
 def test_connections_to_the_database_that_were_ended_are_opened_again(
     clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
 ) -> None:
