@@ -217,7 +217,8 @@ def test_a_database_that_is_away_for_a_moment_makes_no_message_go_out_twice(
         def goes_away(_: EmailMessage) -> str:
             lets_in(False)
             other.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'tests_worker' AND datname = %s",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'tests_worker' AND datname = %s",
                 [name],
             )
             return "250 taken"
