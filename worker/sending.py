@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bookcli.core.context import Context
-from bookcli.core.errors import InvalidInput
+from bookcli.core.errors import InvalidInput, OutcomeUnknown, Unavailable
 from bookcli.core.model.messages import Outgoing
 from bookcli.core.services import notifications
 
@@ -22,11 +22,13 @@ from .delivery.carriers import Carriers
 from .delivery.problems import NotSent, ServerAway
 from .stopping import Stopping
 
-LEASE_SECONDS = 180
-LONGEST_MARK = 20
+LEASE_SECONDS = 240
+LONGEST_AWAY = 60
+"""Seconds for which a mark is tried again while the database is away."""
+LONGEST_MARK = LONGEST_AWAY + 10
 MARKED_TOGETHER, MARKED_WITHIN = 8, 0.25
 """Messages, and seconds: whichever is reached first after a message."""
-AWAY_SECONDS = (30, 60)
+AWAY_SECONDS, AWAY_PAUSE = (30, 60), 1.0
 log = logging.getLogger("bookcli.worker")
 
 
@@ -53,8 +55,16 @@ class Marks:
     def write(self) -> None:
         """Writes down what there is. Raises Unavailable, OutcomeUnknown: then it is sent again when the lease ends."""
         ids, self._ids, self._messages = self._ids, [], 0
-        if ids:
-            notifications.mark_sent(self._context, ids)
+        until = time.monotonic() + LONGEST_AWAY
+        while ids:
+            try:
+                notifications.mark_sent(self._context, ids)
+                return
+            except (Unavailable, OutcomeUnknown) as problem:
+                if time.monotonic() > until:
+                    raise
+                log.warning("%d messages were sent and cannot be marked yet: %s", len(ids), problem.code)
+                time.sleep(AWAY_PAUSE)
 
     def __enter__(self) -> Marks:
         return self

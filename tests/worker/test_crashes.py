@@ -153,6 +153,25 @@ def test_a_sender_that_dies_is_not_the_end_of_the_worker(
     assert process.poll() is None and max(mail.ids.values()) <= 2
 
 
+def test_a_job_that_takes_too_long_is_ended_and_its_process_goes_on(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
+) -> None:
+    book(clinic, 2)
+    mail.after_dot = lambda _: "hang"
+    clinic.run("UPDATE notification SET due_at = now() + interval '1 hour'")
+    ids = [number for (number,) in clinic.rows("SELECT notification_id FROM notification")]
+    jobs = queue(valkey.client)
+    jobs.enqueue_many([batch(ids)._replace(timeout=1)])
+    workers.start("--processes", "1")
+    eventually(lambda: jobs.failed_job_registry.get_job_count(cleanup=False) == 1)
+    before = senders(valkey)
+    assert len(mail.accepted) == 1 and states(clinic) == {"sending": 2}
+    mail.after_dot = lambda _: "250 taken"
+    again(clinic)
+    eventually(lambda: states(clinic) == {"sent": 2})
+    assert senders(valkey) == before and sorted(mail.ids.values()) == [1, 2]
+
+
 def test_all_of_redis_lost_with_many_in_flight_loses_nothing(
     clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
 ) -> None:
@@ -183,6 +202,54 @@ def test_all_of_redis_lost_with_a_thousand_in_flight_is_sent_unaided(
     eventually(lambda: states(clinic) == {"sent": 1000}, 90)
     assert len(mail.ids) == 1000 and set(mail.ids.values()) == {1}
     assert process.poll() is None and clinic.sound()
+
+
+def test_a_database_that_is_away_for_a_moment_makes_no_message_go_out_twice(
+    clinic: Clinic, workers: Workers, mail: MailServer
+) -> None:
+    book(clinic, 4)
+    (name,) = clinic.row("SELECT current_database()")
+    with psycopg.connect(clinic.owner_dsn, dbname="postgres", autocommit=True) as other:
+
+        def lets_in(anybody: bool) -> None:
+            other.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS {anybody}".encode())
+
+        def goes_away(_: EmailMessage) -> str:
+            lets_in(False)
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE usename = 'tests_worker' AND datname = %s",
+                [name],
+            )
+            return "250 taken"
+
+        mail.after_dot = goes_away
+        process = workers.start("--processes", "1")
+        try:
+            assert process.stderr is not None
+            assert any(b"cannot be marked yet" in line for line in process.stderr)
+            mail.after_dot = lambda _: "250 taken"
+        finally:
+            lets_in(True)
+        eventually(lambda: states(clinic) == {"sent": 4})
+    assert set(mail.ids.values()) == {1} and process.poll() is None
+
+
+def test_connections_to_the_database_that_were_ended_are_opened_again(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
+) -> None:
+    process = workers.start()
+    book(clinic, 1)
+    mail.await_messages(1)
+    eventually(lambda: states(clinic) == {"sent": 1})
+    clinic.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE usename = 'tests_worker' AND datname = current_database()"
+    )
+    book(clinic, 6, day=3)
+    eventually(lambda: states(clinic) == {"sent": 7}, 20)  # sooner than what was claimed and lost is offered again
+    assert queue(valkey.client).failed_job_registry.get_job_count(cleanup=False) == 0
+    assert process.poll() is None and set(mail.ids.values()) == {1}
 
 
 def test_redis_that_restarts_is_found_again(clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey) -> None:

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
+from bookcli.core.context import Context
+from bookcli.core.model.messages import specimen
+from bookcli.core.services import appointments, notifications
 from tests.clinic import Clinic
 from tests.secure_servers import Authority
 from tests.worker.conftest import Workers, again, book, eventually, states
 from tests.worker.mail_server import MailServer
+from worker.delivery import email
 
 pytestmark = pytest.mark.filterwarnings("ignore:Requiring AUTH")
 USER, PASSWORD = "worker@clinic.example", "p@ss w/rd"
@@ -160,6 +164,22 @@ def test_a_running_worker_keeps_its_connection_from_one_batch_to_the_next(
     assert mail.connections == 1
 
 
+def test_a_connection_that_was_not_used_for_long_is_ended(
+    working: Context, mail: MailServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter = notifications.write(working, [specimen("confirmation", "en")])
+    mailer = email.Mailer(mail.url)
+    for _ in range(2):
+        mailer.send(letter)
+        mailer.rest()
+    assert mail.connections == 1, "so soon it is kept"
+    monkeypatch.setattr(email, "LONGEST_REST", 0)
+    mailer.rest()
+    mailer.send(letter)
+    assert mail.connections == 2 and len(mail.accepted) == 3
+    mailer.close()
+
+
 def test_what_was_refused_leaves_the_connection_to_the_next_message(
     clinic: Clinic, workers: Workers, mail: MailServer
 ) -> None:
@@ -168,3 +188,20 @@ def test_what_was_refused_leaves_the_connection_to_the_next_message(
     mail.after_dot = lambda message: "554 no" if message["To"] == "p3@patients.example" else "250 taken"
     workers.burst("--processes", "1")
     assert states(clinic) == {"sent": 4, "failed": 2} and mail.connections == 1
+
+
+def test_names_and_words_of_any_script_arrive_as_they_are(clinic: Clinic, workers: Workers, mail: MailServer) -> None:
+    clinic.run(
+        "UPDATE site SET name = 'Clínica do Coração e dos Pulmões de São Tomé e Príncipe 心臓' WHERE code = 'south'"
+    )
+    clinic.run("UPDATE patient SET name = 'Þór 山田' WHERE mrn = 'P1'")
+    assert appointments.book(clinic.context, clinic.request(1, "xray", clinic.slot("xray"))).outcome == "booked"
+    workers.environment["BOOKCLI_MAIL_FROM"] = "Clínica Sul <appointments@clinic.example>"
+    workers.burst()
+    (message,) = mail.accepted
+    assert (message["From"].addresses[0].display_name, message["From"].addresses[0].addr_spec) == (
+        "Clínica Sul", "appointments@clinic.example",
+    )  # fmt: skip
+    assert "Clínica do Coração e dos Pulmões de São Tomé e Príncipe 心臓" in message["Subject"]
+    assert "Þór 山田" in message.get_body(("plain",)).get_content()
+    assert all(len(line) <= 78 for line in message.as_bytes().splitlines())

@@ -101,7 +101,7 @@ def test_rq_info_shows_the_queue_and_who_works_on_it(
     words = [BOOKCLI.with_name("rq"), "info", "--url", valkey.url, "--raw"]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
     said = done.stdout.splitlines()
-    assert done.returncode == 0 and "queue bookcli 0" in said, done
+    assert done.returncode == 0 and any(line.startswith("queue bookcli ") for line in said), done
     assert sum(line.startswith("worker ") and " bookcli. jobs: " in line for line in said) == 2, said
 
 

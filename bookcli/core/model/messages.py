@@ -151,7 +151,7 @@ def domain_of(sender: str) -> str:
     """The domain of the address that messages come from. Raises InvalidInput `config-invalid` when it has none."""
     address = address_of(sender)
     domain = address.rpartition("@")[2]
-    if "@" not in address or not domain or not domain.isascii():
+    if "@" not in address or not domain or not address.isascii():
         raise InvalidInput(
             "The setting mail_from is no e-mail address.",
             hint="For example BOOKCLI_MAIL_FROM='Clinic North <appointments@clinic.example>'.",
