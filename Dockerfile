@@ -9,7 +9,7 @@ RUN sed -n '/^[a-z]/s/ *\\*$//p' requirements.lock > constraints.txt
 COPY pyproject.toml README.md schema.sql ./
 COPY bookcli ./bookcli
 COPY worker ./worker
-RUN python -m venv /opt/bookcli && /opt/bookcli/bin/pip install --no-cache-dir --constraint constraints.txt .
+RUN python -m venv /opt/bookcli && /opt/bookcli/bin/pip install --no-cache-dir --constraint constraints.txt ".[channels]"
 
 FROM python:3.11-slim-bookworm AS bookcli
 RUN useradd --system --create-home --uid 10001 bookcli

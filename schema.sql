@@ -15,6 +15,7 @@
 -- The rule sheet for locks:
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
 --      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
+--      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them;
 --   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
@@ -177,9 +178,18 @@ CREATE TABLE site (
   name     label NOT NULL,
   zone     label NOT NULL,
   phone    text NOT NULL DEFAULT '' CHECK (char_length(phone) <= 40),
-  active   boolean NOT NULL DEFAULT true
+  active   boolean NOT NULL DEFAULT true,
+  quiet_from   time,
+  quiet_until  time,
+  names_test   boolean NOT NULL DEFAULT false,
+  offer_minutes  integer NOT NULL DEFAULT 240 CHECK (offer_minutes BETWEEN 5 AND 10080),
+  CONSTRAINT site_quiet_hours_begin_and_end
+    CHECK (num_nulls(quiet_from, quiet_until) = 2 OR (num_nulls(quiet_from, quiet_until) = 0 AND quiet_from <> quiet_until))
 );
 COMMENT ON TABLE site IS 'FHIR Location: a clinic. Its IANA zone decides what a day and a time of day are.';
+COMMENT ON COLUMN site.quiet_from IS 'From then until quiet_until, local time, no text message and no reminder is sent; over midnight if it is the later one.';
+COMMENT ON COLUMN site.offer_minutes IS 'So long a place is kept for whom on the waiting list it is offered to.';
+COMMENT ON COLUMN site.names_test IS 'Whether a subject, a text message and a webhook, which others may see, may say which test it is.';
 
 CREATE TABLE test (
   test_id                integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -192,7 +202,10 @@ CREATE TABLE test (
   window_days            integer NOT NULL DEFAULT 365 CHECK (window_days BETWEEN 1 AND 3650),
   min_interval_days      integer NOT NULL DEFAULT 0 CHECK (min_interval_days BETWEEN 0 AND 3650),
   preparation            text NOT NULL DEFAULT '' CHECK (char_length(preparation) <= 2000),
-  active                 boolean NOT NULL DEFAULT true
+  active                 boolean NOT NULL DEFAULT true,
+  remind_before          interval[] NOT NULL DEFAULT '{24:00:00}'
+    CHECK (cardinality(remind_before) <= 5 AND array_position(remind_before, NULL) IS NULL
+           AND interval '5 minutes' <= ALL (remind_before) AND interval '60 days' >= ALL (remind_before))
 );
 COMMENT ON TABLE test IS 'FHIR ServiceType: what can be booked, and the rules the kernel checks for it.';
 COMMENT ON COLUMN test.duration_minutes IS 'The patient''s time. Longer than a slot: consecutive slots of one resource are taken.';
@@ -202,6 +215,7 @@ COMMENT ON COLUMN test.lead_minutes IS 'Booked at least so long before it starts
 COMMENT ON COLUMN test.window_days IS 'Booked at most so long before it starts.';
 COMMENT ON COLUMN test.min_interval_days IS 'Between two of the same test for a patient, whichever comes first.';
 COMMENT ON COLUMN test.preparation IS 'Read aloud when booking, e.g. "Nothing to eat for 8 hours".';
+COMMENT ON COLUMN test.remind_before IS 'How long before it the patient is reminded, once each time; none: not at all.';
 
 CREATE TABLE resource (
   resource_id  integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -291,6 +305,8 @@ CREATE TABLE patient (
   phone        text NOT NULL DEFAULT '' CHECK (char_length(phone) <= 40),
   email        text NOT NULL DEFAULT '' CHECK (char_length(email) <= 254),
   language     text NOT NULL DEFAULT '' CHECK (char_length(language) <= 35),
+  channel      text NOT NULL DEFAULT '' CHECK (channel IN ('', 'email', 'sms', 'none')),
+  consent      text NOT NULL DEFAULT '' CHECK (consent IN ('', 'given', 'declined')),
   note         text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
   merged_into  integer REFERENCES patient CHECK (merged_into <> patient_id),
   search_name  text NOT NULL GENERATED ALWAYS AS (fold(name)) STORED,
@@ -298,6 +314,8 @@ CREATE TABLE patient (
   created_at   timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE patient IS 'FHIR Patient. A merged record stays, so that its number on old papers still finds the person.';
+COMMENT ON COLUMN patient.channel IS 'How they want to be told: email or sms, and by the other where that does not reach them; not said is email; none is not at all.';
+COMMENT ON COLUMN patient.consent IS 'To messages about their own appointments: they are sent unless it was declined.';
 COMMENT ON COLUMN patient.mrn IS 'Medical record number: given by the clinic or by an import, else P and six digits.';
 CREATE INDEX patient_by_name ON patient USING gin (search_name gin_trgm_ops);
 CREATE INDEX patient_by_phone ON patient (phone_tail(phone) text_pattern_ops) WHERE phone <> '';
@@ -370,13 +388,43 @@ CREATE TABLE request (
 COMMENT ON TABLE request IS 'What became of each request key: the same question always gets the same answer.';
 COMMENT ON COLUMN request.fingerprint IS 'md5 of the request''s content without its key.';
 
+CREATE TABLE waiting (
+  waiting_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  patient_id  integer NOT NULL REFERENCES patient,
+  test_id     integer NOT NULL REFERENCES test,
+  site_id     integer NOT NULL REFERENCES site,
+  days        daterange NOT NULL CHECK (NOT isempty(days) AND NOT lower_inf(days) AND NOT upper_inf(days)),
+  created_at  timestamptz NOT NULL DEFAULT now(),
+  ended_at    timestamptz,
+  reason      text NOT NULL DEFAULT '' CHECK (reason IN ('', 'booked', 'removed', 'over'))
+);
+COMMENT ON TABLE waiting IS 'The waiting list: who is offered a place for a test at a site when one becomes free on one of the days.';
+CREATE UNIQUE INDEX waiting_once ON waiting (patient_id, test_id, site_id) WHERE ended_at IS NULL;
+
+CREATE TABLE offer (
+  waiting_id      bigint NOT NULL REFERENCES waiting,
+  slot_id         integer NOT NULL REFERENCES slot,
+  appointment_id  bigint NOT NULL UNIQUE REFERENCES appointment,
+  PRIMARY KEY (waiting_id, slot_id)
+);
+COMMENT ON TABLE offer IS 'Which places were held for somebody on the waiting list: each once, whatever became of it.';
+
 
 -- What follows an appointment -------------------------------------------------------------------------------------
 
+CREATE TABLE refusal (
+  request_key  uuid PRIMARY KEY REFERENCES request,
+  patient_id   integer NOT NULL REFERENCES patient,
+  test_id      integer NOT NULL REFERENCES test,
+  slot_id      integer NOT NULL REFERENCES slot
+);
+COMMENT ON TABLE refusal IS 'What a desk had kept while the database was away and could not be booked then: for whom, what and where.';
+
 CREATE TABLE notification (
   notification_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  appointment_id   bigint NOT NULL REFERENCES appointment,
-  kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder')),
+  appointment_id   bigint REFERENCES appointment,
+  request_key      uuid REFERENCES refusal,
+  kind             text NOT NULL CHECK (kind IN ('confirmation', 'change', 'cancellation', 'reminder', 'refusal', 'offer')),
   -- Not now(): two transactions that begin in the same microsecond may change one appointment one after the other.
   moment           timestamptz NOT NULL DEFAULT clock_timestamp(),
   message_id       uuid NOT NULL DEFAULT gen_random_uuid(),
@@ -384,22 +432,29 @@ CREATE TABLE notification (
   attempts         integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
   most_attempts    integer NOT NULL DEFAULT 10,
   leased_until     timestamptz,
-  channel          text CHECK (channel IN ('email')),
+  recipient        text NOT NULL DEFAULT 'patient' CHECK (recipient IN ('patient', 'webhook')),
+  channel          text CHECK (channel IN ('email', 'sms', 'webhook')),
   sent_at          timestamptz,
   failed_at        timestamptz,
   cancelled_at     timestamptz,
   reason           text NOT NULL DEFAULT '' CHECK (reason ~ '^[a-z0-9-]{0,40}$'),
-  CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment),
+  CONSTRAINT notification_about_one_thing
+    CHECK (num_nonnulls(appointment_id, request_key) = 1 AND (kind = 'refusal') = (request_key IS NOT NULL)),
+  CONSTRAINT notification_of_a_refusal_once UNIQUE (request_key, recipient),
+  CONSTRAINT notification_once UNIQUE (appointment_id, kind, moment, recipient),
   CONSTRAINT notification_ends_once CHECK (num_nonnulls(sent_at, failed_at, cancelled_at) <= 1)
 );
 COMMENT ON TABLE notification IS 'The queue that cannot lose: written in the booking''s own transaction. Its state is its times.';
 COMMENT ON COLUMN notification.moment IS 'What makes it the only one of its kind: when it was made, of a reminder the time it is for.';
 COMMENT ON COLUMN notification.message_id IS 'Fixed before the first attempt, so that whoever gets it twice can tell. A visit is confirmed under the first of its rows.';
+COMMENT ON COLUMN notification.recipient IS 'Who is told: the patient, or the clinic''s other systems, of each message that is due to a patient.';
+COMMENT ON COLUMN notification.channel IS 'By which way it was tried last.';
 COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
 COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again allows more.';
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
-COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, not-booked, …';
+COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, declined, not-booked, …; or why it waits: quiet-hours.';
 CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
+CREATE INDEX notification_of_refusals ON notification (message_id) WHERE request_key IS NOT NULL;
 CREATE INDEX notification_failed ON notification (failed_at) WHERE failed_at IS NOT NULL;
 
 CREATE TABLE audit (
@@ -1141,7 +1196,7 @@ DECLARE
   items item[];
 BEGIN
   WITH asked AS MATERIALIZED (
-    SELECT d.ord::integer, (doc ->> 'key')::uuid AS request_key, md5((doc - 'key' - 'again')::text)::uuid AS fingerprint,
+    SELECT d.ord::integer, (doc ->> 'key')::uuid AS request_key, md5((doc - 'key' - 'again' - 'kept')::text)::uuid AS fingerprint,
            row_number() OVER (PARTITION BY doc ->> 'key' ORDER BY d.ord) AS copy,
            (doc ->> 'slot')::integer AS slot_id, (doc ->> 'day')::date AS day, (doc ->> 'start')::timestamptz AS start,
            (doc ->> 'hold_seconds')::integer AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
@@ -1539,6 +1594,27 @@ CREATE TYPE verdict AS (
 );
 COMMENT ON TYPE verdict IS 'What became of one request, with all a desk shows; `remaining` and `version` are for the cache.';
 
+CREATE FUNCTION tell_refused(items item[]) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  message uuid := gen_random_uuid();
+BEGIN
+  WITH refused AS (
+    INSERT INTO refusal (request_key, patient_id, test_id, slot_id)
+    SELECT i.request_key, i.patient_id, i.test_id, i.slot_id
+      FROM unnest(items) i JOIN request r USING (request_key)
+     WHERE r.appointment_id IS NULL AND r.fingerprint = i.fingerprint AND i.verdict <> 'again'
+       AND i.patient_id IS NOT NULL AND i.test_id IS NOT NULL AND i.slot_id IS NOT NULL
+     ORDER BY i.ord
+        ON CONFLICT DO NOTHING RETURNING request_key
+  )
+  INSERT INTO notification (request_key, kind, message_id) SELECT request_key, 'refusal', message FROM refused
+      ON CONFLICT DO NOTHING;
+END $$;
+COMMENT ON FUNCTION tell_refused IS
+  'The message that what a desk had kept was not booked, once for each request key; what was asked together is one message.';
+
 CREATE FUNCTION book_as(acting acting, requests jsonb, all_or_nothing boolean, in_order boolean) RETURNS SETOF verdict
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp
 -- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables,
@@ -1583,6 +1659,9 @@ BEGIN
     INSERT INTO visit DEFAULT VALUES RETURNING visit_id INTO visit;
   END IF;
   PERFORM apply(items, visit);
+  IF requests @? '$[*].kept' THEN
+    PERFORM tell_refused(items);
+  END IF;
   RETURN QUERY
     SELECT i.ord, i.request_key, i.verdict, i.numbers, i.appointment_id, f.reference, f.status, f.held_until,
            coalesce(f.patient, p.mrn), coalesce(f.patient_name, p.name::text), coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
@@ -1605,7 +1684,8 @@ END $$;
 COMMENT ON FUNCTION book IS
   'The one door for bookings: a JSON array of requests in, one verdict each out, in order. A request is {key, patient, test} and '
   'a place: {slot}, or {site, day} with an optional {start}; {hold_seconds} holds instead, {moves: reference} reschedules, '
-  '{history: true, status} records the past. `all_or_nothing` makes them a visit, `in_order` one whose tests follow one another as given. `again` is not an answer: send that request once more.';
+  '{history: true, status} records the past, {kept: true} '
+  'is sent for somebody who has gone home and is told of a refusal. `all_or_nothing` makes them a visit, `in_order` one whose tests follow one another as given. `again` is not an answer: send that request once more.';
 
 CREATE FUNCTION book_for(login text, requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS SETOF verdict
@@ -1931,6 +2011,9 @@ BEGIN
         UPDATE slot s SET local_start = s.starts_at AT TIME ZONE new.zone, version = s.version + 1 WHERE s.site_id = new.site_id;
       END IF;
     END IF;
+    UPDATE site s SET (quiet_from, quiet_until, names_test, offer_minutes)
+                    = (SELECT f.quiet_from, f.quiet_until, f.names_test, f.offer_minutes FROM jsonb_populate_record(s, w.doc) f)
+     WHERE s.site_id = new.site_id RETURNING * INTO new;
     RETURN NEXT ROW(w.ord, note_saved('site', new.site_id, CASE WHEN old.site_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
                     new.site_id, new.code)::saved;
   END LOOP;
@@ -1952,9 +2035,9 @@ BEGIN
     END IF;
     UPDATE test t
        SET (name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes, window_days, min_interval_days,
-            preparation, active)
+            preparation, active, remind_before)
          = (SELECT f.name, f.duration_minutes, f.buffer_before_minutes, f.buffer_after_minutes, f.lead_minutes, f.window_days,
-                   f.min_interval_days, f.preparation, f.active
+                   f.min_interval_days, f.preparation, f.active, f.remind_before
               FROM jsonb_populate_record(t, w.doc) f)
      WHERE t.code = w.doc ->> 'code' RETURNING * INTO new;
     RETURN NEXT ROW(w.ord, note_saved('test', new.test_id, CASE WHEN old.test_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
@@ -2094,23 +2177,25 @@ BEGIN
            CASE WHEN a.doc ? 'birth_date' THEN (a.doc ->> 'birth_date')::date ELSE o.birth_date END AS birth_date,
            coalesce(a.doc ->> 'sex', o.sex, 'unknown') AS sex, coalesce(a.doc ->> 'phone', o.phone, '') AS phone,
            coalesce(a.doc ->> 'email', o.email, '') AS email, coalesce(a.doc ->> 'language', o.language, '') AS language,
+           coalesce(a.doc ->> 'channel', o.channel, '') AS channel, coalesce(a.doc ->> 'consent', o.consent, '') AS consent,
            coalesce(a.doc ->> 'note', o.note, '') AS note,
            ARRAY_REMOVE(ARRAY[
              CASE WHEN a.doc ->> 'name' <> o.name THEN 'name' END,
              CASE WHEN (a.doc ->> 'birth_date')::date IS DISTINCT FROM o.birth_date AND a.doc ? 'birth_date' THEN 'birth_date' END,
              CASE WHEN a.doc ->> 'sex' <> o.sex THEN 'sex' END, CASE WHEN a.doc ->> 'phone' <> o.phone THEN 'phone' END,
              CASE WHEN a.doc ->> 'email' <> o.email THEN 'email' END, CASE WHEN a.doc ->> 'language' <> o.language THEN 'language' END,
+             CASE WHEN a.doc ->> 'channel' <> o.channel THEN 'channel' END, CASE WHEN a.doc ->> 'consent' <> o.consent THEN 'consent' END,
              CASE WHEN a.doc ->> 'note' <> o.note THEN 'note' END], NULL) AS fields
       FROM asked a LEFT JOIN old o ON o.mrn = a.mrn AND a.doc ? 'mrn'
   ), made AS (
-    INSERT INTO patient (mrn, name, birth_date, sex, phone, email, language, note)
-    SELECT mrn, name, birth_date, sex, phone, email, language, note FROM named
+    INSERT INTO patient (mrn, name, birth_date, sex, phone, email, language, channel, consent, note)
+    SELECT mrn, name, birth_date, sex, phone, email, language, channel, consent, note FROM named
      WHERE patient_id IS NULL AND (copy = 1 OR NOT has_mrn) AND name IS NOT NULL
      ORDER BY ord
     RETURNING patient_id, mrn
   ), changed AS (
     UPDATE patient p SET name = n.name, birth_date = n.birth_date, sex = n.sex, phone = n.phone, email = n.email,
-           language = n.language, note = n.note, version = p.version + 1
+           language = n.language, channel = n.channel, consent = n.consent, note = n.note, version = p.version + 1
       FROM named n
      WHERE p.patient_id = n.patient_id AND n.copy = 1 AND NOT n.taken AND n.fields <> '{}'
     RETURNING p.patient_id, n.fields
@@ -2174,13 +2259,16 @@ BEGIN
   GET DIAGNOSTICS count_moved = ROW_COUNT;
   UPDATE patient SET merged_into = survivor.patient_id, version = version + 1
    WHERE patient_id = duplicate.patient_id OR merged_into = duplicate.patient_id;
+  IF duplicate.consent = 'declined' THEN
+    UPDATE patient SET consent = 'declined' WHERE patient_id = survivor.patient_id;
+  END IF;
   INSERT INTO audit (action, patient_id, before, after)
   VALUES ('merge-patient', survivor.patient_id, jsonb_build_object('duplicate', duplicate.patient_id), jsonb_build_object('moved', count_moved));
   RETURN QUERY SELECT 'merged', count_moved, '{}'::jsonb;
 END $$;
 COMMENT ON FUNCTION merge_patients IS
   'Makes two records of one person one: appointments move to the survivor, the duplicate''s number goes on finding it. '
-  'Refused when both have an appointment at the same time.';
+  'Who declined messages under either has declined them. Refused when both have an appointment at the same time.';
 
 
 -- The hot reads ---------------------------------------------------------------------------------------------------
@@ -2421,7 +2509,7 @@ COMMENT ON FUNCTION affected IS
   'Who is booked or held in a slot that touches a period at a site or one resource of it, by start. The look is written down.';
 
 CREATE VIEW patient_facts AS
-  SELECT p.patient_id, p.mrn, p.name::text AS name, p.birth_date, p.sex, p.phone, p.email, p.language, p.note,
+  SELECT p.patient_id, p.mrn, p.name::text AS name, p.birth_date, p.sex, p.phone, p.email, p.language, p.channel, p.consent, p.note,
          s.mrn AS merged_into, coalesce(n.ahead, 0)::integer AS appointments_ahead, n.next_start, n.next_zone
     FROM patient p
     LEFT JOIN patient s ON s.patient_id = p.merged_into
@@ -2522,7 +2610,8 @@ END $$;
 COMMENT ON FUNCTION export_highest IS 'The highest ids: an export goes up to them in steps, without a cursor and without a long transaction.';
 
 CREATE FUNCTION export_patients(above bigint, upto bigint, token text DEFAULT NULL)
-RETURNS TABLE (mrn text, name text, birth_date date, sex text, phone text, email text, language text, note text)
+RETURNS TABLE (mrn text, name text, birth_date date, sex text, phone text, email text, language text, channel text, consent text,
+               note text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
@@ -2530,7 +2619,7 @@ BEGIN
   PERFORM note_look('look-export', ARRAY(
     SELECT p.patient_id FROM patient p WHERE p.patient_id > above AND p.patient_id <= upto AND p.merged_into IS NULL));
   RETURN QUERY
-    SELECT p.mrn, p.name::text, p.birth_date, p.sex, p.phone, p.email, p.language, p.note
+    SELECT p.mrn, p.name::text, p.birth_date, p.sex, p.phone, p.email, p.language, p.channel, p.consent, p.note
       FROM patient p WHERE p.patient_id > above AND p.patient_id <= upto AND p.merged_into IS NULL ORDER BY p.patient_id;
 END $$;
 COMMENT ON FUNCTION export_patients IS 'The patients with ids in (above, upto], without merged records. The look is written down.';
@@ -2787,6 +2876,21 @@ CREATE FUNCTION message_state(n notification) RETURNS text LANGUAGE sql STABLE A
               WHEN n.cancelled_at IS NOT NULL THEN 'cancelled' WHEN n.leased_until > now() THEN 'sending' ELSE 'waiting' END
 $$;
 
+CREATE VIEW message_about AS
+  SELECT n.notification_id, a.appointment_id, coalesce(a.patient_id, p.merged_into, p.patient_id) AS patient_id,
+         coalesce(a.test_id, r.test_id) AS test_id, coalesce(a.slot_id, r.slot_id) AS slot_id, a.visit_id,
+         coalesce(a.version, 0) AS appointment_version, coalesce(lower(a.during), s.starts_at) AS starts_at,
+         coalesce(upper(a.during), s.ends_at) AS ends_at,
+         CASE WHEN n.request_key IS NULL THEN a.active AND a.status <> 'pending' ELSE q.appointment_id IS NULL END AS stands,
+         CASE WHEN a.status = 'pending' THEN a.held_until END AS held_until
+    FROM notification n
+    LEFT JOIN appointment a ON a.appointment_id = n.appointment_id
+    LEFT JOIN refusal r ON r.request_key = n.request_key
+    LEFT JOIN request q ON q.request_key = r.request_key
+    LEFT JOIN patient p ON p.patient_id = r.patient_id
+    LEFT JOIN slot s ON s.slot_id = r.slot_id;
+COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or a request that was refused, for which nothing was booked since.';
+
 CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABLE AS $$
   SELECT ARRAY(
     SELECT unnest(ids)
@@ -2795,11 +2899,34 @@ CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABL
       FROM notification n
       JOIN appointment a USING (appointment_id)
       JOIN appointment b ON b.visit_id = a.visit_id
-      JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind
-     WHERE n.notification_id = ANY (ids) AND n.kind = 'confirmation'
+      JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind AND o.recipient = n.recipient
+     WHERE n.notification_id = ANY (ids) AND (n.kind = 'confirmation' OR o.message_id = n.message_id)
+     UNION
+    SELECT o.notification_id
+      FROM notification n JOIN notification o ON o.message_id = n.message_id AND o.request_key IS NOT NULL
+     WHERE n.notification_id = ANY (ids) AND n.request_key IS NOT NULL
      ORDER BY 1)
 $$;
-COMMENT ON FUNCTION whole_messages IS 'The rows with all those that go into the same message: the confirmations of one visit.';
+COMMENT ON FUNCTION whole_messages IS
+  'The rows with all those that go into the same message: the confirmations of one visit, and what was made under one message_id.';
+
+CREATE FUNCTION channel_of(p patient, ways text[]) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT c FROM unnest(CASE p.channel WHEN 'sms' THEN ARRAY['sms', 'email'] ELSE ARRAY['email', 'sms'] END) WITH ORDINALITY AS u (c, n)
+   WHERE p.channel <> 'none' AND p.consent <> 'declined' AND c = ANY (ways)
+     AND CASE c WHEN 'email' THEN p.email <> '' ELSE p.phone LIKE '+%' END
+   ORDER BY n LIMIT 1
+$$;
+COMMENT ON FUNCTION channel_of IS
+  'By which of the ways that there are somebody is told: the one they prefer, else another on which they can be reached; NULL is '
+  'none. A telephone is reached under a number with its country.';
+
+CREATE FUNCTION quiet_end(s site, moment timestamptz) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+  SELECT ((moment AT TIME ZONE s.zone)::date + late::integer + s.quiet_until) AT TIME ZONE s.zone
+    FROM (SELECT (moment AT TIME ZONE s.zone)::time AS wall) w
+   CROSS JOIN LATERAL (SELECT s.quiet_from > s.quiet_until AND wall >= s.quiet_from AS late) l
+   WHERE late OR (wall < s.quiet_until AND (s.quiet_from > s.quiet_until OR wall >= s.quiet_from))
+$$;
+COMMENT ON FUNCTION quiet_end IS 'When the quiet hours of a site end in which the moment lies; NULL when it lies in none.';
 
 CREATE FUNCTION claim_notifications(most integer DEFAULT 100, token text DEFAULT NULL) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -2837,29 +2964,97 @@ CREATE TYPE outgoing AS (
   patient_name         text,
   email                text,
   phone                text,
-  language             text
+  language             text,
+  channel              text,
+  site                 text,
+  test                 text,
+  names_test           boolean,
+  held_until           timestamptz
 );
 COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
 
 CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
-  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, f.reference, f.appointment_version,
-         f.starts_at, f.ends_at, f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name,
-         p.email, p.phone, p.language
+  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, coalesce(reference_of(b.appointment_id), ''),
+         b.appointment_version, b.starts_at, b.ends_at, c.zone::text, c.name::text, c.phone, t.name::text, t.preparation, p.name::text,
+         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test, b.held_until
     FROM notification n
-    JOIN appointment_facts f USING (appointment_id)
-    JOIN patient p ON p.patient_id = f.patient_id
+    JOIN message_about b USING (notification_id)
+    JOIN patient p USING (patient_id)
+    JOIN test t USING (test_id)
+    JOIN slot s ON s.slot_id = b.slot_id
+    JOIN site c ON c.site_id = s.site_id
     LEFT JOIN LATERAL (
-      SELECT o.message_id FROM appointment b JOIN notification o ON o.appointment_id = b.appointment_id AND o.kind = n.kind
-       WHERE n.kind = 'confirmation' AND b.visit_id = f.visit_id ORDER BY o.notification_id LIMIT 1) first ON true
+      SELECT o.message_id FROM appointment v JOIN notification o ON o.appointment_id = v.appointment_id AND o.kind = n.kind AND o.recipient = n.recipient
+       WHERE n.kind = 'confirmation' AND v.visit_id = b.visit_id ORDER BY o.notification_id LIMIT 1) first ON true
    WHERE n.notification_id = ANY (ids)
-   ORDER BY f.starts_at, n.notification_id
+   ORDER BY b.starts_at, n.notification_id
 $$;
 
-CREATE FUNCTION lease_notifications(ids bigint[], seconds integer, token text DEFAULT NULL) RETURNS SETOF outgoing
+CREATE FUNCTION drop_unsendable(ids bigint[], ways text[]) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  UPDATE notification n
+     SET cancelled_at = CASE WHEN w.why <> 'too-many-attempts' THEN now() END,
+         failed_at = CASE WHEN w.why = 'too-many-attempts' THEN now() END,
+         reason = CASE WHEN w.why = 'too-many-attempts' AND n.reason <> '' THEN n.reason ELSE w.why END
+    FROM (SELECT o.notification_id,
+                 coalesce(
+                   CASE WHEN o.kind = 'offer' AND (b.held_until > now()) IS NOT TRUE THEN 'offer-over'
+                        WHEN o.kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT b.stands THEN 'not-booked'
+                        WHEN o.kind = 'refusal' AND NOT b.stands THEN 'booked'
+                        WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late' END,
+                   CASE WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
+                        WHEN p.consent = 'declined' THEN 'declined'
+                        WHEN p.channel = 'none' THEN 'not-wanted'
+                        WHEN channel_of(p, ways) IS NULL THEN 'no-address' END,
+                   CASE WHEN o.attempts >= o.most_attempts THEN 'too-many-attempts' END) AS why
+            FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
+           WHERE o.notification_id = ANY (ids)) w
+   WHERE n.notification_id = w.notification_id AND w.why IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION drop_unsendable IS
+  'Ends what is about nothing booked any more, comes too late, is not wanted, has no address or failed too often; `reason` says which.';
+
+CREATE FUNCTION put_off_quiet(ids bigint[], ways text[]) RETURNS bigint[]
+LANGUAGE sql AS $$
+  WITH due AS (
+    SELECT o.notification_id, s AS site, o.kind, o.kind = 'reminder' OR channel_of(p, ways) = 'sms' AS disturbs,
+           min(b.starts_at) OVER (PARTITION BY o.kind, coalesce(b.visit_id, -b.appointment_id)) AS starts_at
+      FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
+      JOIN slot t USING (slot_id) JOIN site s ON s.site_id = t.site_id
+     WHERE o.notification_id = ANY (ids) AND o.recipient = 'patient' AND is_waiting(o) AND s.quiet_from IS NOT NULL
+  ), put_off AS (
+    UPDATE notification n SET due_at = quiet_end(d.site, now()), reason = 'quiet-hours'
+      FROM due d
+     WHERE n.notification_id = d.notification_id AND d.disturbs
+       AND (d.starts_at > quiet_end(d.site, now()) OR (d.kind = 'refusal' AND quiet_end(d.site, now()) IS NOT NULL))
+    RETURNING n.notification_id
+  )
+  SELECT coalesce(array_agg(notification_id), '{}') FROM put_off
+$$;
+COMMENT ON FUNCTION put_off_quiet IS
+  'Lets reminders and text messages wait until the quiet hours of their site are over, unless the appointment begins in them; which.';
+
+CREATE FUNCTION tell_webhook(ids bigint[]) RETURNS void
+LANGUAGE sql AS $$
+  INSERT INTO notification (appointment_id, request_key, kind, moment, recipient, message_id)
+  SELECT n.appointment_id, n.request_key, n.kind, n.moment, 'webhook', md5(n.message_id || ' webhook')::uuid
+    FROM notification n
+   WHERE n.notification_id = ANY (ids) AND n.recipient = 'patient'
+     AND (n.leased_until > now() OR n.reason IN ('declined', 'not-wanted', 'no-address'))
+   ORDER BY n.notification_id
+      ON CONFLICT DO NOTHING
+$$;
+COMMENT ON FUNCTION tell_webhook IS
+  'Has the clinic''s other systems told too of what is sent to a patient, or would be if they could be reached: once, whoever asks.';
+
+CREATE FUNCTION lease_notifications(ids bigint[], seconds integer, ways text[] DEFAULT '{email}', token text DEFAULT NULL) RETURNS SETOF outgoing
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   wanted bigint[] := whole_messages(ids);
+  put_off bigint[];
   held bigint[];
 BEGIN
   PERFORM enter(token, 'send');
@@ -2867,31 +3062,25 @@ BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
   wanted := ARRAY(SELECT n.notification_id FROM notification n
                    WHERE n.notification_id = ANY (wanted) AND is_waiting(n) AND (n.leased_until IS NULL OR n.leased_until <= now()));
-  UPDATE notification n
-     SET cancelled_at = CASE WHEN w.why <> 'too-many-attempts' THEN now() END,
-         failed_at = CASE WHEN w.why = 'too-many-attempts' THEN now() END,
-         reason = CASE WHEN w.why = 'too-many-attempts' AND n.reason <> '' THEN n.reason ELSE w.why END
-    FROM (SELECT o.notification_id,
-                 CASE WHEN o.kind <> 'cancellation' AND (NOT a.active OR a.status = 'pending') THEN 'not-booked'
-                      WHEN lower(a.during) <= now() THEN 'too-late'
-                      WHEN p.email = '' THEN 'no-address'
-                      WHEN o.attempts >= o.most_attempts THEN 'too-many-attempts' END AS why
-            FROM notification o JOIN appointment a USING (appointment_id) JOIN patient p USING (patient_id)
-           WHERE o.notification_id = ANY (wanted)) w
-   WHERE n.notification_id = w.notification_id AND w.why IS NOT NULL;
+  PERFORM drop_unsendable(wanted, ways);
+  put_off := CASE WHEN EXISTS (SELECT FROM site WHERE quiet_from IS NOT NULL) THEN put_off_quiet(wanted, ways) ELSE '{}' END;
   WITH taken AS (
-    UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1, channel = 'email'
-     WHERE n.notification_id = ANY (wanted) AND is_waiting(n)
+    UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
+           channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, ways) END
+      FROM message_about b JOIN patient p USING (patient_id)
+     WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND b.notification_id = n.notification_id
     RETURNING n.notification_id
   )
   SELECT array_agg(notification_id) INTO held FROM taken;
-  PERFORM note_look('look-send', ARRAY(SELECT a.patient_id FROM notification n JOIN appointment a USING (appointment_id)
-                                        WHERE n.notification_id = ANY (held)));
+  IF 'webhook' = ANY (ways) THEN
+    PERFORM tell_webhook(wanted);
+  END IF;
+  PERFORM note_look('look-send', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (held)));
   RETURN QUERY SELECT * FROM outgoing_of(held);
 END $$;
 COMMENT ON FUNCTION lease_notifications IS
-  'Takes messages for so many seconds and returns what must be written. Left out: what another holds or has sent, and what '
-  'is dropped here, because it is about nothing booked any more, comes too late, has no address or failed too often.';
+  'Takes messages for so many seconds and returns what must be written, each with its way among `ways`, those that the caller has. '
+  'Left out: what another holds or has sent, what is dropped here, and what waits for the end of quiet hours.';
 
 CREATE FUNCTION mark_sent(ids bigint[], token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -2905,11 +3094,11 @@ BEGIN
   WITH marked AS (
     UPDATE notification n SET sent_at = now(), failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = ''
      WHERE n.notification_id = ANY (ids) AND n.sent_at IS NULL AND n.attempts > 0
-    RETURNING n.notification_id, n.appointment_id, n.kind
+    RETURNING n.notification_id, n.appointment_id, n.request_key, n.kind
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
-    SELECT 'send', a.patient_id, m.appointment_id, jsonb_build_object('message', m.notification_id, 'kind', m.kind)
-      FROM marked m JOIN appointment a USING (appointment_id)
+    SELECT 'send', coalesce(a.patient_id, r.patient_id), m.appointment_id, jsonb_build_object('message', m.notification_id, 'kind', m.kind)
+      FROM marked m LEFT JOIN appointment a USING (appointment_id) LEFT JOIN refusal r USING (request_key)
   )
   SELECT count(*) INTO done FROM marked;
   RETURN done;
@@ -2932,11 +3121,11 @@ BEGIN
            due_at = now() + coalesce(make_interval(secs => retry_after),
                                      least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2))
      WHERE n.notification_id = ANY (ids) AND is_waiting(n) AND n.attempts > 0
-    RETURNING n.notification_id, n.appointment_id
+    RETURNING n.notification_id, n.appointment_id, n.request_key
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
-    SELECT 'send-failed', a.patient_id, m.appointment_id, jsonb_build_object('message', m.notification_id, 'why', code)
-      FROM marked m JOIN appointment a USING (appointment_id) WHERE permanent
+    SELECT 'send-failed', coalesce(a.patient_id, r.patient_id), m.appointment_id, jsonb_build_object('message', m.notification_id, 'why', code)
+      FROM marked m LEFT JOIN appointment a USING (appointment_id) LEFT JOIN refusal r USING (request_key) WHERE permanent
   )
   SELECT count(*) INTO done FROM marked;
   RETURN done;
@@ -2946,38 +3135,57 @@ COMMENT ON FUNCTION mark_failed IS
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
   'server was away, or the process was told to stop.';
 
-CREATE FUNCTION remind(within interval, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
+CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS TABLE (appointments integer, made integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   acting acting := enter(token, 'remind');
+  longest interval := coalesce(within, (SELECT max(x) FROM test t CROSS JOIN LATERAL unnest(t.remind_before) x));
 BEGIN
   RETURN QUERY
   WITH coming AS MATERIALIZED (
-    SELECT DISTINCT a.appointment_id, lower(a.during) - within AS moment
+    SELECT DISTINCT a.appointment_id, a.visit_id, lower(a.during) AS starts_at, b.ahead
       FROM site p
       JOIN resource r USING (site_id)
-      JOIN slot s ON s.resource_id = r.resource_id AND s.starts_at > now() AND s.starts_at <= now() + within
+      JOIN slot s ON s.resource_id = r.resource_id AND s.starts_at > now() AND s.starts_at <= now() + longest
       JOIN occupancy o USING (slot_id)
       JOIN appointment a ON a.appointment_id = o.appointment_id AND a.slot_id = s.slot_id AND a.status = 'booked'
-     WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+      JOIN test t USING (test_id)
+     -- Of several times that have come, after a pause of the reminders or a late booking, only the last counts.
+     CROSS JOIN LATERAL (SELECT coalesce(within, (SELECT min(x) FROM unnest(t.remind_before) x WHERE s.starts_at <= now() + x)) AS ahead) b
+     WHERE b.ahead IS NOT NULL
+       AND (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+  ), whole AS MATERIALIZED (
+    SELECT c.appointment_id, c.visit_id, c.ahead, c.starts_at - c.ahead AS moment FROM coming c
+    UNION
+    SELECT a.appointment_id, a.visit_id, c.ahead, lower(a.during) - c.ahead
+      FROM coming c
+      JOIN appointment a ON a.visit_id = c.visit_id AND a.status = 'booked' AND lower(a.during) BETWEEN c.starts_at AND c.starts_at + interval '12 hours'
+      JOIN test t USING (test_id)
+     WHERE within IS NOT NULL OR c.ahead = ANY (t.remind_before)
+  ), missing AS MATERIALIZED (
+    SELECT w.* FROM whole w WHERE NOT EXISTS (
+      SELECT FROM notification n WHERE n.appointment_id = w.appointment_id AND n.kind = 'reminder' AND n.moment = w.moment)
+  ), visited AS MATERIALIZED (
+    SELECT visit_id, ahead, gen_random_uuid() AS message_id FROM missing WHERE visit_id IS NOT NULL GROUP BY visit_id, ahead
   ), written AS (
-    INSERT INTO notification (appointment_id, kind, moment) SELECT appointment_id, 'reminder', moment FROM coming WHERE NOT dry
-    ORDER BY appointment_id
+    INSERT INTO notification (appointment_id, kind, moment, message_id)
+    SELECT m.appointment_id, 'reminder', m.moment, coalesce(v.message_id, gen_random_uuid())
+      FROM missing m LEFT JOIN visited v USING (visit_id, ahead) WHERE NOT dry
+     ORDER BY m.appointment_id
         ON CONFLICT DO NOTHING RETURNING 1
   )
-  SELECT (SELECT count(*) FROM coming)::integer,
-         CASE WHEN dry THEN (SELECT count(*) FROM coming c WHERE NOT EXISTS (
-                SELECT FROM notification n WHERE n.appointment_id = c.appointment_id AND n.kind = 'reminder' AND n.moment = c.moment))
-              ELSE (SELECT count(*) FROM written) END::integer;
+  SELECT (SELECT count(DISTINCT appointment_id) FROM coming)::integer,
+         (SELECT CASE WHEN dry THEN (SELECT count(*) FROM missing) ELSE (SELECT count(*) FROM written) END)::integer;
   IF NOT dry THEN
     INSERT INTO audit (action, after) VALUES ('remind', jsonb_build_object('within', within::text, 'site', only_site));
   END IF;
 END $$;
 COMMENT ON FUNCTION remind IS
-  'Makes a reminder for every appointment that is booked and begins within that time, unless it has one for that time: run '
-  'as often as you like, and by as many as you like. One that is moved gets a new one. How many begin, and how many were made.';
+  'Makes a reminder for every appointment that is booked and begins within that time, or within one of the times of its test, '
+  'unless it has one for that time: run as often as you like, and by as many as you like. One that is moved gets a new one. '
+  'What of a visit follows within 12 hours is in the same message. How many begin, and how many were made.';
 
 CREATE FUNCTION look_at_messages(wanted jsonb DEFAULT '{}', most integer DEFAULT 100, token text DEFAULT NULL)
 RETURNS TABLE (id bigint, reference text, site text, kind text, state text, channel text, made_for timestamptz, due_at timestamptz,
@@ -2989,19 +3197,18 @@ DECLARE
   found bigint[];
 BEGIN
   found := ARRAY(
-    SELECT n.notification_id FROM notification n JOIN appointment a USING (appointment_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+    SELECT n.notification_id FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE (NOT wanted ? 'id' OR n.notification_id = (wanted ->> 'id')::bigint)
        AND (NOT wanted ? 'reference' OR n.appointment_id = appointment_id_of(wanted ->> 'reference'))
        AND (NOT wanted ? 'state' OR message_state(n) = wanted ->> 'state')
        AND (NOT wanted ? 'site' OR p.code = wanted ->> 'site')
        AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
      ORDER BY n.notification_id DESC LIMIT most);
-  PERFORM note_look('look-messages', ARRAY(SELECT a.patient_id FROM notification n JOIN appointment a USING (appointment_id)
-                                            WHERE n.notification_id = ANY (found)));
+  PERFORM note_look('look-messages', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (found)));
   RETURN QUERY
-    SELECT n.notification_id, reference_of(n.appointment_id), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
+    SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
            n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, p.zone::text
-      FROM notification n JOIN appointment a USING (appointment_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+      FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE n.notification_id = ANY (found) ORDER BY n.notification_id DESC;
 END $$;
 COMMENT ON FUNCTION look_at_messages IS 'The newest messages that fit {id, reference, state, site}: what became of them, nothing of what they say.';
@@ -3012,11 +3219,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 DECLARE
   acting acting := enter(token, 'book');
   wanted bigint[] := whole_messages(ARRAY[id]);
+  another uuid := gen_random_uuid();
   old notification;
 BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
   SELECT * INTO old FROM notification n WHERE n.notification_id = id;
-  PERFORM stay_within(acting, site_of(old.appointment_id));
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = id));
   IF old.notification_id IS NULL THEN
     RETURN 'message-unknown';
   ELSIF message_state(old) = 'sending' THEN
@@ -3025,7 +3233,7 @@ BEGIN
   UPDATE notification n
      SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = '', due_at = now(),
          -- Somebody has decided to send another one.
-         message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE gen_random_uuid() END,
+         message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10
    WHERE n.notification_id = ANY (wanted);
   INSERT INTO audit (action, appointment_id, after)
@@ -3042,7 +3250,7 @@ DECLARE
   old notification;
 BEGIN
   SELECT * INTO old FROM notification n WHERE n.notification_id = id FOR NO KEY UPDATE;
-  PERFORM stay_within(acting, site_of(old.appointment_id));
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = id));
   IF old.notification_id IS NULL THEN
     RETURN 'message-unknown';
   ELSIF message_state(old) NOT IN ('waiting', 'failed') THEN
@@ -3065,10 +3273,11 @@ BEGIN
   PERFORM stay_within(acting, site_of(which));
   RETURN QUERY
     SELECT 0::bigint, '00000000-0000-0000-0000-000000000000'::uuid, kind, 1, f.reference, f.appointment_version, f.starts_at, f.ends_at,
-           f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language
-      FROM appointment_facts f JOIN patient p USING (patient_id)
+           f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language,
+           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test, CASE WHEN f.status = 'pending' THEN f.held_until END
+      FROM appointment_facts f JOIN patient p USING (patient_id) JOIN site c ON c.site_id = f.site_id
      WHERE f.appointment_id = which
-        OR (kind = 'confirmation' AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
+        OR (kind IN ('confirmation', 'reminder') AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
      ORDER BY f.starts_at;
   PERFORM note_look('look-message', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
 END $$;
@@ -3095,6 +3304,145 @@ BEGIN
      WHERE NOT l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
 END $$;
 COMMENT ON FUNCTION measures IS 'Numbers to watch, without a patient in them.';
+
+
+
+-- The waiting list ------------------------------------------------------------------------------------------------
+-- A worker looks for places again and again, so that whatever freed one, nobody has to remember it.
+
+CREATE FUNCTION add_to_waitlist(mrn text, wanted_test text, wanted_site text, first_day date, last_day date, token text DEFAULT NULL)
+RETURNS TABLE (verdict text, id bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+  who integer := (SELECT coalesce(p.merged_into, p.patient_id) FROM patient p WHERE p.mrn = $1);
+  which integer := (SELECT t.test_id FROM test t WHERE t.code = wanted_test AND t.active);
+  place integer := (SELECT s.site_id FROM site s WHERE s.code = wanted_site AND s.active);
+BEGIN
+  verdict := CASE WHEN who IS NULL THEN 'patient-unknown' WHEN which IS NULL THEN 'test-unknown' WHEN place IS NULL THEN 'site-unknown' END;
+  IF verdict IS NULL THEN
+    PERFORM stay_within(acting, ARRAY[place]);
+    INSERT INTO waiting AS w (patient_id, test_id, site_id, days) VALUES (who, which, place, daterange(first_day, last_day, '[]'))
+        ON CONFLICT (patient_id, test_id, site_id) WHERE ended_at IS NULL DO UPDATE SET days = excluded.days
+    RETURNING w.waiting_id, CASE WHEN w.xmax = 0 THEN 'added' ELSE 'changed' END INTO id, verdict;
+    INSERT INTO audit (action, patient_id, after) VALUES ('wait', who, jsonb_build_object('waiting', id, 'test', which, 'site', place));
+  END IF;
+  RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION add_to_waitlist IS
+  'Puts a patient on the waiting list for a test at a site, for local days from first to last; who waits for that already keeps '
+  'their turn, with the new days: added, changed, or what is unknown.';
+
+CREATE FUNCTION waitlist(only_site text DEFAULT NULL, only_test text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (id bigint, patient text, patient_name text, test text, site text, zone text, first_day date, last_day date,
+               since timestamptz, offered text, held_until timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'see-patients');
+  found bigint[];
+BEGIN
+  found := ARRAY(SELECT w.waiting_id FROM waiting w JOIN site s USING (site_id) JOIN test t USING (test_id)
+                  WHERE w.ended_at IS NULL AND (only_site IS NULL OR s.code = only_site) AND (only_test IS NULL OR t.code = only_test)
+                    AND (acting.sites IS NULL OR s.site_id = ANY (acting.sites)));
+  PERFORM note_look('look-waitlist', ARRAY(SELECT w.patient_id FROM waiting w WHERE w.waiting_id = ANY (found)));
+  RETURN QUERY
+    SELECT w.waiting_id, p.mrn, p.name::text, t.code::text, s.code::text, s.zone::text, lower(w.days), upper(w.days) - 1, w.created_at,
+           reference_of(a.appointment_id), a.held_until
+      FROM waiting w JOIN patient p USING (patient_id) JOIN site s USING (site_id) JOIN test t USING (test_id)
+      LEFT JOIN LATERAL (
+        SELECT h.appointment_id, h.held_until FROM offer o JOIN appointment h USING (appointment_id)
+         WHERE o.waiting_id = w.waiting_id AND h.status = 'pending' AND h.held_until > now() LIMIT 1) a ON true
+     WHERE w.waiting_id = ANY (found) ORDER BY w.waiting_id;
+END $$;
+COMMENT ON FUNCTION waitlist IS 'Who waits, in the order in which they are offered places, and what is held for them now. The look is written down.';
+
+CREATE FUNCTION remove_from_waitlist(id bigint, token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+  old waiting;
+BEGIN
+  SELECT * INTO old FROM waiting w WHERE w.waiting_id = id FOR NO KEY UPDATE;
+  PERFORM stay_within(acting, ARRAY_REMOVE(ARRAY[old.site_id], NULL));
+  IF old.waiting_id IS NULL THEN
+    RETURN 'waiting-unknown';
+  ELSIF old.ended_at IS NULL THEN
+    UPDATE waiting w SET ended_at = now(), reason = 'removed' WHERE w.waiting_id = id;
+    INSERT INTO audit (action, patient_id, after) VALUES ('stop-waiting', old.patient_id, jsonb_build_object('waiting', id));
+  END IF;
+  RETURN 'removed';
+END $$;
+COMMENT ON FUNCTION remove_from_waitlist IS 'Takes somebody off the waiting list; what is held for them stays held until its time is over. Safe to repeat.';
+
+CREATE FUNCTION end_waiting() RETURNS void
+LANGUAGE sql AS $$
+  UPDATE waiting w SET ended_at = now(), reason = e.why
+    FROM (SELECT o.waiting_id,
+                 CASE WHEN EXISTS (SELECT FROM appointment a WHERE a.patient_id = coalesce(p.merged_into, p.patient_id) AND a.test_id = o.test_id
+                                     AND a.created_at > o.created_at AND a.active AND a.status <> 'pending') THEN 'booked'
+                      WHEN upper(o.days) <= (now() AT TIME ZONE s.zone)::date THEN 'over' END AS why
+            FROM waiting o JOIN patient p USING (patient_id) JOIN site s USING (site_id)
+           WHERE o.ended_at IS NULL ORDER BY o.waiting_id FOR NO KEY UPDATE OF o SKIP LOCKED) e
+   WHERE w.waiting_id = e.waiting_id AND e.why IS NOT NULL
+$$;
+COMMENT ON FUNCTION end_waiting IS 'Ends the waiting of whoever was booked for the test since, and of whom every day has passed.';
+
+CREATE FUNCTION offer_key(waiting bigint, slot integer, version integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
+$$ SELECT md5(concat_ws(' ', 'offer', waiting, slot, version))::uuid $$;
+COMMENT ON FUNCTION offer_key IS 'The request key of an offer: what was refused is not asked again until the slot has changed.';
+
+CREATE FUNCTION next_offer(w waiting) RETURNS TABLE (slot_id integer, version integer)
+LANGUAGE sql STABLE AS $$
+  SELECT f.slot_id, f.version
+    FROM site s JOIN test t ON t.test_id = w.test_id
+   CROSS JOIN LATERAL find_slots(ARRAY[s.code::text], t.code, greatest(lower(w.days), (now() AT TIME ZONE s.zone)::date), upper(w.days) - 1, most => 100) f
+   WHERE s.site_id = w.site_id AND f.starts_at > now() + make_interval(mins => s.offer_minutes)
+     AND NOT EXISTS (SELECT FROM offer o WHERE o.waiting_id = w.waiting_id AND o.slot_id = f.slot_id)
+     AND NOT EXISTS (SELECT FROM request r WHERE r.request_key = offer_key(w.waiting_id, f.slot_id, f.version))
+   ORDER BY f.starts_at, f.slot_id LIMIT 1
+$$;
+COMMENT ON FUNCTION next_offer IS 'The first free place that somebody who waits was not offered yet.';
+
+CREATE FUNCTION offer_place(token text DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'send');
+  who waiting; free record; answer verdict;
+BEGIN
+  PERFORM end_waiting();
+  FOR who IN
+    SELECT w.* FROM waiting w JOIN site s USING (site_id)
+     WHERE w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL
+       AND EXISTS (SELECT FROM resource_test m JOIN resource r USING (resource_id)
+                     JOIN slot o ON o.resource_id = r.resource_id AND o.local_start >= lower(w.days) AND o.local_start < upper(w.days)
+                    WHERE m.test_id = w.test_id AND r.site_id = w.site_id AND o.status = 'free' AND o.booked < o.capacity)
+     ORDER BY w.waiting_id
+  LOOP
+    SELECT * INTO free FROM next_offer(who);
+    CONTINUE WHEN free.slot_id IS NULL;
+    -- Another worker is making them an offer: theirs is the turn all the same.
+    PERFORM FROM waiting w WHERE w.waiting_id = who.waiting_id AND w.ended_at IS NULL FOR NO KEY UPDATE SKIP LOCKED;
+    CONTINUE WHEN NOT FOUND OR EXISTS (SELECT FROM offer o JOIN appointment a USING (appointment_id)
+                                        WHERE o.waiting_id = who.waiting_id AND a.status = 'pending' AND a.held_until > now());
+    SELECT * INTO answer FROM book_as(acting, (
+      SELECT jsonb_build_array(jsonb_build_object('key', offer_key(who.waiting_id, free.slot_id, free.version), 'patient', p.mrn, 'test', t.code,
+                                                  'slot', free.slot_id, 'hold_seconds', 60 * s.offer_minutes))
+        FROM patient p, test t, site s WHERE p.patient_id = who.patient_id AND t.test_id = who.test_id AND s.site_id = who.site_id), false, false);
+    IF answer.verdict = 'held' THEN
+      INSERT INTO offer VALUES (who.waiting_id, free.slot_id, answer.appointment_id);
+      INSERT INTO notification (appointment_id, kind) VALUES (answer.appointment_id, 'offer');
+    END IF;
+    RETURN answer.verdict;
+  END LOOP;
+  RETURN 'nobody';
+END $$;
+COMMENT ON FUNCTION offer_place IS
+  'Holds a free place for the first who waits for it and tells them: held, why it was not, or nobody when there is none for anybody. '
+  'Nobody has two offers at a time, or the same place twice, or is called in quiet hours. One at a time, because each takes locks.';
 
 
 
@@ -3137,7 +3485,7 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
   UNION ALL
   SELECT 'a message is about an appointment that was booked',
          (SELECT count(*) FROM notification n LEFT JOIN appointment a USING (appointment_id)
-           WHERE a.appointment_id IS NULL OR (a.status = 'pending' AND n.sent_at IS NOT NULL))
+           WHERE (a.appointment_id IS NULL AND n.request_key IS NULL) OR (a.status = 'pending' AND n.sent_at IS NOT NULL AND n.kind <> 'offer'))
   UNION ALL
   SELECT 'no message was sent more often than it was tried',
          (SELECT count(*) FROM notification n
@@ -3168,7 +3516,7 @@ INSERT INTO schema_version (version) VALUES (1);
 DO $$
 DECLARE guarded regclass;
 BEGIN
-  FOREACH guarded IN ARRAY ARRAY['patient', 'visit', 'appointment', 'occupancy', 'request', 'notification', 'audit', 'seal', 'sealing',
+  FOREACH guarded IN ARRAY ARRAY['patient', 'visit', 'appointment', 'occupancy', 'request', 'waiting', 'offer', 'refusal', 'notification', 'audit', 'seal', 'sealing',
                                  'staff', 'session', 'sign_in_attempt', 'gateway']::regclass[] LOOP
     EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', guarded);
   END LOOP;
@@ -3192,6 +3540,8 @@ GRANT EXECUTE ON FUNCTION audit_entries, audit_highest, ask_audit, numbers_of TO
 GRANT EXECUTE ON FUNCTION seal_audit, verify_audit, verify TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION add_staff, change_staff, reset_password, list_staff, list_sessions, revoke_sessions
    TO bookcli_desk, bookcli_admin;
+GRANT EXECUTE ON FUNCTION add_to_waitlist, waitlist, remove_from_waitlist TO bookcli_desk;
+GRANT EXECUTE ON FUNCTION offer_place TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION let_holds_expire TO bookcli_desk, bookcli_worker;
 GRANT EXECUTE ON FUNCTION find_slots TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION day_board TO bookcli_desk;

@@ -6,6 +6,7 @@ What must stay true: looking changes nothing.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import redis
@@ -47,7 +48,7 @@ def go_on(context: Context) -> None:
 
 
 @contextlib.contextmanager
-def _connection(context: Context):  # type: ignore[no-untyped-def]
+def _connection(context: Context) -> Iterator[redis.Redis]:
     connection = connected(servers.queue_url(context))
     try:
         yield connection

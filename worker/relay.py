@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rq import Queue
+from rq.queue import EnqueueData
 from rq.serializers import JSONSerializer
 from rq.suspension import is_suspended
 
@@ -42,7 +43,7 @@ class Relay:
         ids = notifications.claim(self._context, 2 * LARGEST_BATCH * self._processes)
         if ids:
             size = min(LARGEST_BATCH, max(1, -(-len(ids) // (2 * self._processes))))
-            self._queue.enqueue_many([_batch(ids[n : n + size]) for n in range(0, len(ids), size)])
+            self._queue.enqueue_many([batch(ids[n : n + size]) for n in range(0, len(ids), size)])
         return len(ids)
 
     @property
@@ -56,7 +57,8 @@ def queue(connection: Redis) -> Queue:
     return Queue(QUEUE, connection=connection, serializer=JSONSerializer, job_class=SafeJob)
 
 
-def _batch(ids: list[int]):  # type: ignore[no-untyped-def]
+def batch(ids: list[int]) -> EnqueueData:
+    """The job that sends the messages with these numbers."""
     return Queue.prepare_data(
         "worker.jobs.send",
         args=[ids],

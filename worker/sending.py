@@ -1,58 +1,123 @@
-"""Sends a batch of messages: takes the lease, writes, sends, marks, one message after the other.
+"""Sends a batch of messages: takes the lease, writes, sends and marks them, one after the other.
 
-What must stay true: a message is marked right after the mail server has taken it; one that cannot be sent stops no
-other; and nothing is begun under a lease that may end before it is sent.
+What must stay true: a message is marked as sent only after the mail server has taken it, and within a moment: what a
+process that is killed had sent and not marked, a few messages at most, is sent once more. One that cannot be sent
+stops no other; and nothing is begun under a lease that may end before it is sent and marked.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from bookcli.core.context import Context
-from bookcli.core.errors import InvalidInput
+from bookcli.core.errors import InvalidInput, OutcomeUnknown, Unavailable
 from bookcli.core.model.messages import Outgoing
 from bookcli.core.services import notifications
 
-from .delivery.email import Mailer, NotSent, ServerAway
+from .delivery.carriers import Carriers
+from .delivery.problems import NotSent, ServerAway
 from .stopping import Stopping
 
-LEASE_SECONDS = 120
-LONGEST_SEND = 50
-"""Seconds that one message may take: every step of the exchange with the server has its time-out."""
-AWAY_SECONDS = (30, 60)
+LEASE_SECONDS = 240
+LONGEST_AWAY = 60
+"""Seconds for which a mark is tried again while the database is away."""
+LONGEST_MARK = LONGEST_AWAY + 10
+MARKED_TOGETHER, MARKED_WITHIN = 8, 0.25
+"""Messages, and seconds: whichever is reached first after a message."""
+AWAY_SECONDS, AWAY_PAUSE = (30, 60), 1.0
 log = logging.getLogger("bookcli.worker")
 
 
-def send(context: Context, ids: Sequence[int], stopping: Stopping) -> None:
+class Marks:
+    """What the mail server has taken and the database does not know yet. Leaving the context writes it down.
+
+    A mark costs as much as a message, so that a few share one; whoever dies before it is written sends those again.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._ids: list[int] = []
+        self._messages = 0
+        self._since = 0.0
+
+    def add(self, ids: Sequence[int]) -> None:
+        """One more message was taken."""
+        self._since = time.monotonic() if self._messages == 0 else self._since
+        self._ids += ids
+        self._messages += 1
+        if self._messages >= MARKED_TOGETHER or time.monotonic() - self._since >= MARKED_WITHIN:
+            self.write()
+
+    def write(self) -> None:
+        """Writes down what there is. Raises Unavailable, OutcomeUnknown: then it is sent again when the lease ends."""
+        ids, self._ids, self._messages = self._ids, [], 0
+        until = time.monotonic() + LONGEST_AWAY
+        while ids:
+            try:
+                notifications.mark_sent(self._context, ids)
+                return
+            except (Unavailable, OutcomeUnknown) as problem:
+                if time.monotonic() > until:
+                    raise
+                log.warning("%d messages were sent and cannot be marked yet: %s", len(ids), problem.code)
+                time.sleep(AWAY_PAUSE)
+
+    def __enter__(self) -> Marks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.write()
+
+
+def send(context: Context, carriers: Carriers, ids: Sequence[int], stopping: Stopping) -> None:
     """Sends what of these is still to be sent. Raises Unavailable when the database is away: all is tried again."""
-    until = time.monotonic() + LEASE_SECONDS - LONGEST_SEND
+    until = time.monotonic() + LEASE_SECONDS - LONGEST_MARK - 2 * context.settings.smtp_patience
     messages = notifications.lease(context, ids, LEASE_SECONDS)
-    if not messages:
-        return
-    with contextlib.closing(Mailer(context.settings.smtp_url)) as mailer:
+    with Marks(context) as marks:
+        for channel in dict.fromkeys(message[0].channel for message in messages):
+            of_channel = [message for message in messages if message[0].channel == channel]
+            batch = Batch(context, carriers, marks, lambda: bool(stopping) or time.monotonic() > until)
+            batch.send(of_channel)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages that go the same way: when that is blocked, none of them can be sent, and all others can."""
+
+    context: Context
+    carriers: Carriers
+    marks: Marks
+    over: Callable[[], bool]
+
+    def send(self, messages: Sequence[tuple[Outgoing, ...]]) -> None:
+        """Sends them one after the other, or gives them back."""
+        broken = 0
         for position, message in enumerate(messages):
-            if stopping or time.monotonic() > until:
-                _give_back(context, messages[position:], "put-off", 0)
+            if self.over():
+                _give_back(self.context, messages[position:], "put-off", 0)
                 return
             try:
-                _send_one(context, mailer, message)
+                _send_one(self.context, self.carriers, message, self.marks)
+                broken = 0
             except ServerAway as away:
-                _give_back(
-                    context, messages[position + (away.tried is True) :], away.code, random.randint(*AWAY_SECONDS)
-                )
-                return
+                broken += 1
+                # One message may be what a server breaks at; two in a row are the server.
+                if not away.tried or broken == 2:
+                    rest = messages[position + (away.tried is True) :]
+                    _give_back(self.context, rest, away.code, random.randint(*AWAY_SECONDS))
+                    return
 
 
-def _send_one(context: Context, mailer: Mailer, message: tuple[Outgoing, ...]) -> None:
-    """Raises ServerAway when nothing more can be sent at the moment."""
+def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...], marks: Marks) -> None:
+    """Raises ServerAway when it is not known whether more can be sent at the moment."""
     ids = [row.notification_id for row in message]
     try:
         letter = notifications.write(context, message)
-        mailer.send(letter)
+        carriers.send(letter)
     except InvalidInput as wrong:
         # A template or a setting: somebody will put it right.
         log.error("message %d cannot be written: %s", ids[0], wrong.code)
@@ -62,10 +127,14 @@ def _send_one(context: Context, mailer: Mailer, message: tuple[Outgoing, ...]) -
         notifications.mark_failed(context, ids, problem.code, permanent=problem.permanent)
     except ServerAway as away:
         if away.tried:
+            log.info("message %d may have been sent: %s", ids[0], away.code)
             notifications.mark_failed(context, ids, away.code)
         raise
     else:
-        notifications.mark_sent(context, ids)
+        marks.add(ids)
+        if letter.channel == "sms":
+            # Nobody's telephone knows a message that it has had.
+            marks.write()
 
 
 def _give_back(context: Context, messages: Sequence[tuple[Outgoing, ...]], code: str, seconds: int) -> None:

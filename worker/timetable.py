@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bookcli.core.context import Context
 from bookcli.core.errors import BookcliError
-from bookcli.core.services import appointments, audit, pending
+from bookcli.core.services import appointments, audit, pending, waitlist
 
 from .stopping import Stopping
 
@@ -32,6 +32,7 @@ TASKS = (
     Task("holds", 20, appointments.let_holds_expire),
     Task("seal", 5, audit.seal),
     Task("replay", 10, pending.replay_copies),
+    Task("offers", 15, waitlist.offer),
 )
 
 

@@ -13,7 +13,7 @@ from . import params
 from .command import Desk, new_app
 from .output import View
 
-SITES = View("sites", "code", ("code", "name", "zone", "phone", "active"))
+SITES = View("sites", "code", ("code", "name", "zone", "phone", "active", "quiet", "names_test", "offer_minutes"))
 _NUMBERS = (
     "duration_minutes", "buffer_before_minutes", "buffer_after_minutes", "lead_minutes",
     "window_days", "min_interval_days",
@@ -21,7 +21,7 @@ _NUMBERS = (
 TESTS = View(
     "tests",
     "code",
-    ("code", "name", *_NUMBERS, "preparation", "active"),
+    ("code", "name", *_NUMBERS, "preparation", "active", "remind_before"),
     (
         ("Code", lambda record: record["code"]),
         ("Name", lambda record: record["name"]),
@@ -39,6 +39,22 @@ Active = Annotated[bool | None, typer.Option("--active/--inactive", help="Whethe
 Everything = Annotated[bool, typer.Option("--all", help="Also those out of use.")]
 Zone = Annotated[str | None, typer.Option("--zone", metavar="ZONE", help="IANA time zone, e.g. Europe/Berlin.")]
 Phone = Annotated[str | None, typer.Option("--phone", help="The site's telephone number.")]
+Quiet = Annotated[
+    str | None,
+    typer.Option(
+        "--quiet-hours", metavar="FROM-UNTIL", help="No text message and no reminder then, e.g. 21:00-07:00, or none."
+    ),
+]
+NamesTest = Annotated[
+    bool | None,
+    typer.Option("--name-test/--no-name-test", help="Subjects, text messages and webhooks may name the test."),
+]
+Offer = Annotated[
+    str | None, typer.Option("--offer-minutes", help="So long a place is kept for who is offered it; usually 240.")
+]
+Remind = Annotated[
+    str | None, typer.Option("--remind", metavar="TIMES", help="How long before it, e.g. 24h,2h, or none; usually 24h.")
+]
 Duration = Annotated[str | None, typer.Option("--minutes", help="The patient's time.")]
 Before = Annotated[str | None, typer.Option("--buffer-before", metavar="MINUTES", help="The resource's time before.")]
 After = Annotated[str | None, typer.Option("--buffer-after", metavar="MINUTES", help="The resource's time after.")]
@@ -88,7 +104,10 @@ def site_show(desk: Desk, code: Known) -> None:
     desk.output.show(SITES, _records([catalog.site(desk.context, code)]))
 
 
-def site_add(desk: Desk, name: Name, zone: Zone, code: Code = "", phone: Phone = None) -> None:
+def site_add(
+    desk: Desk, name: Name, zone: Zone, code: Code = "", phone: Phone = None, quiet_hours: Quiet = None,
+    name_test: NamesTest = None, offer_minutes: Offer = None,
+) -> None:  # fmt: skip
     """Add a site.
 
     \b
@@ -98,26 +117,30 @@ def site_add(desk: Desk, name: Name, zone: Zone, code: Code = "", phone: Phone =
     from ..core.services import catalog  # noqa: PLC0415 - the driver comes after the words are understood
 
     new = _new(catalog.sites(desk.context, everything=True), "site", code, name)
-    verdict = catalog.save_site(desk.context, _given(code=new, name=name, zone=zone, phone=phone))
+    given = _given(zone=zone, phone=phone, quiet=quiet_hours, names_test=name_test, offer_minutes=offer_minutes)
+    fields = {"code": new, "name": name or "", **given}
+    verdict = catalog.save_site(desk.context, fields)
     _say(desk, SITES, "site", verdict, catalog.site(desk.context, new))
 
 
 def site_edit(
-    desk: Desk, code: Known, name: Name = None, zone: Zone = None, phone: Phone = None, active: Active = None
-) -> None:
+    desk: Desk, code: Known, name: Name = None, zone: Zone = None, phone: Phone = None, quiet_hours: Quiet = None,
+    name_test: NamesTest = None, offer_minutes: Offer = None, active: Active = None,
+) -> None:  # fmt: skip
     """Change a site.
 
     \b
     Examples:
       bookcli site edit north --phone '+49 30 901820'
-      bookcli site edit north --inactive
+      bookcli site edit north --quiet-hours 21:00-07:00
     """
     from ..core.services import catalog  # noqa: PLC0415 - the driver comes after the words are understood
 
     old = catalog.site(desk.context, code)
-    verdict = catalog.save_site(
-        desk.context, _given(code=old.code, name=name or old.name, zone=zone, phone=phone, active=active)
+    given = _given(
+        zone=zone, phone=phone, quiet=quiet_hours, names_test=name_test, offer_minutes=offer_minutes, active=active
     )
+    verdict = catalog.save_site(desk.context, {"code": old.code, "name": name or old.name, **given})
     _say(desk, SITES, "site", verdict, catalog.site(desk.context, old.code))
 
 
@@ -149,7 +172,7 @@ def test_show(desk: Desk, code: Known) -> None:
 def test_add(
     desk: Desk, name: Name, minutes: Duration, code: Code = "", buffer_before: Before = None,
     buffer_after: After = None, lead: Lead = None, window: Window = None, interval: Interval = None,
-    preparation: Preparation = None,
+    preparation: Preparation = None, remind: Remind = None,
 ) -> None:  # fmt: skip
     """Add a test.
 
@@ -163,7 +186,8 @@ def test_add(
     new = _new(catalog.tests(desk.context, everything=True), "test", code, name)
     numbers = (minutes, buffer_before, buffer_after, lead, window, interval)
     verdict = catalog.save_test(
-        desk.context, _given(code=new, name=name, preparation=preparation, **_rules_of(numbers))
+        desk.context,
+        _given(code=new, name=name, preparation=preparation, remind_before=remind, **_rules_of(numbers)),
     )
     _say(desk, TESTS, "test", verdict, catalog.test(desk.context, new))
 
@@ -171,20 +195,21 @@ def test_add(
 def test_edit(
     desk: Desk, code: Known, name: Name = None, minutes: Duration = None, buffer_before: Before = None,
     buffer_after: After = None, lead: Lead = None, window: Window = None, interval: Interval = None,
-    preparation: Preparation = None, active: Active = None,
+    preparation: Preparation = None, remind: Remind = None, active: Active = None,
 ) -> None:  # fmt: skip
     """Change a test; appointments that stand are not touched.
 
     \b
     Examples:
       bookcli test edit mri --lead 120
-      bookcli test edit mri --inactive
+      bookcli test edit mri --remind 48h,2h
     """
     from ..core.services import catalog  # noqa: PLC0415 - the driver comes after the words are understood
 
     old = catalog.test(desk.context, code)
     numbers = (minutes, buffer_before, buffer_after, lead, window, interval)
-    fields = _given(code=old.code, name=name or old.name, preparation=preparation, active=active, **_rules_of(numbers))
+    given = _given(preparation=preparation, remind_before=remind, active=active, **_rules_of(numbers))
+    fields = {"code": old.code, "name": name or old.name, **given}
     _say(desk, TESTS, "test", catalog.save_test(desk.context, fields), catalog.test(desk.context, old.code))
 
 

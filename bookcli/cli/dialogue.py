@@ -20,6 +20,8 @@ LABELS = {
     "phone": "Phone",
     "email": "E-mail",
     "language": "Language (de, pt-BR)",
+    "channel": "Messages by (email, sms, none)",
+    "consent": "Consent to messages (given, declined)",
     "note": "Note",
 }
 MOST_BYTES = 65_536

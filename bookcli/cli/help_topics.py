@@ -50,12 +50,14 @@ _FORMATS = """Formats: -o table|json|ndjson|csv|tsv|ids, --json for -o json
 
 _IMPORT = """What import reads: CSV (any delimiter), JSON Lines or XLSX; the first row names the columns
 
-  sites         code, name, zone, phone, active
+  sites         code, name, zone, phone, active, quiet (21:00-07:00), names_test,
+                offer_minutes
   tests         code, name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes,
-                window_days, min_interval_days, preparation, active
+                window_days, min_interval_days, preparation, active, remind_before (24h,2h)
   resources     site, code, name, tests (separated by commas), active
   schedules     site, resource, weekdays, opens, closes, slot_minutes, capacity, valid_from, valid_until
-  patients      mrn, name, birth_date, sex, phone, email, language, note
+  patients      mrn, name, birth_date, sex, phone, email, language, channel (email, sms, none),
+                consent (given, declined), note
   appointments  patient, test, and slot, or site and start (2026-12-01T09:20 at the site), or site and day (its first
                 free place); resource, id, status, note; patient_name, birth_date, sex, phone, email
 

@@ -71,12 +71,12 @@ def import_(
 
     \b
     Fields (a column of that name, or --map, or --mapping):
-      sites         code name zone phone active
+      sites         code name zone phone active quiet names_test offer_minutes
       tests         code name duration_minutes buffer_before_minutes buffer_after_minutes lead_minutes window_days
-                    min_interval_days preparation active
+                    min_interval_days preparation active remind_before
       resources     site code name tests active
       schedules     site resource weekdays opens closes slot_minutes capacity valid_from valid_until
-      patients      mrn name birth_date sex phone email language note
+      patients      mrn name birth_date sex phone email language channel consent note
       appointments  patient test, and slot, or site and start (2026-12-01T09:20, at the site) with a resource if you
                     like, or site and day; id status note; patient_name birth_date sex phone email
 

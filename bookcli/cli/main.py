@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "visit": ("visits", "Book several tests, all or none."),
         "reschedule": ("appointments", "Move an appointment; its reference stays."),
         "cancel": ("appointments", "Cancel an appointment."),
+        "waitlist": ("waitlist", "Who is offered a place when one becomes free."),
         "show": ("appointments", "Show an appointment."),
         "pending": ("pending", "What was asked while the database was away."),
     },

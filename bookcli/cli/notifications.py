@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+import importlib
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from ..core.errors import InvalidInput
 from . import params
 from .command import Desk, new_app
 from .output import View, plain, write_lines
+
+if TYPE_CHECKING:
+    from ..core.model.messages import Letter
 
 _TIMES = ("made_for", "due_at", "sent_at", "failed_at", "cancelled_at")
 MESSAGES = View(
@@ -30,9 +33,9 @@ MESSAGES = View(
     ),
 )
 REMINDED = View("reminders", "made", ("appointments", "made"))
-LETTER = View("message", "reference", ("reference", "recipient", "subject", "text", "attachments"))
+LETTER = View("message", "reference", ("reference", "channel", "recipient", "subject", "text", "html", "attachments"))
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, max=2**63 - 1, help="As `notification list` shows it.")]
-_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+Kind = Annotated[str, typer.Option("--kind", help="confirmation, change, cancellation, reminder, refusal, offer.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +46,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(notification, name="notification")
     message = new_app("What messages say.")
     message.command("preview")(preview)
+    message.command("send-test")(send_test)
     app.add_typer(message, name="message")
     app.command("remind")(remind)
     app.command("metrics")(metrics)
@@ -112,52 +116,77 @@ def cancel(desk: Desk, number: Number) -> None:
 def preview(
     desk: Desk,
     reference: params.Reference,
-    kind: Annotated[
-        str, typer.Option("--kind", help="confirmation, change, cancellation or reminder.")
-    ] = "confirmation",
+    kind: Kind = "confirmation",
+    channel: Annotated[
+        str, typer.Option("--channel", help="email, sms or webhook; without it as the patient is told.")
+    ] = "",
 ) -> None:
     """Show what a message about an appointment would say. Nothing is sent.
 
     \b
     Examples:
       bookcli message preview 7F3K-Q2MD
-      bookcli message preview 7F3K-Q2MD --kind reminder
+      bookcli message preview 7F3K-Q2MD --kind reminder --channel sms
     """
     from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
 
-    letter = notifications.preview(desk.context, reference, kind)
-    record = {"reference": reference, **{name: getattr(letter, name) for name in ("recipient", "subject", "text")}}
-    record["attachments"] = [one.content for one in letter.attachments]
-    names = ", ".join(one.name for one in letter.attachments)
-    head = f"To: {letter.recipient or 'no e-mail address'}\nSubject: {letter.subject}\nAttached: {names}"
-    desk.output.show(LETTER, [record], sentence=f"{head}\n\n{letter.text.rstrip()}")
+    letter = notifications.preview(desk.context, reference, kind, channel)
+    record = {name: getattr(letter, name) for name in ("channel", "recipient", "subject", "text", "html")}
+    record |= {"reference": reference, "attachments": [one.content for one in letter.attachments]}
+    desk.output.show(LETTER, [record], sentence=f"{_head(letter)}\n\n{letter.text.rstrip()}")
+
+
+def send_test(
+    desk: Desk,
+    channel: Annotated[str, typer.Option("--channel", help="email, sms or webhook.")] = "email",
+    kind: Kind = "confirmation",
+    language: Annotated[str, typer.Option("--language", help="en or de.")] = "en",
+) -> None:
+    """Send a message about nobody's appointment to an address of yours: asked for, or read from a line of stdin.
+
+    \b
+    Examples:
+      bookcli message send-test
+      bookcli message send-test --channel sms --language de
+    """
+    from ..core.services import notifications  # noqa: PLC0415 - only to send
+    from . import dialogue  # noqa: PLC0415 - likewise
+
+    address = "" if channel == "webhook" else dialogue.line(desk, "To which address?").strip()
+    letter = notifications.trial(desk.context, channel, address, kind=kind, language=language)
+    importlib.import_module("worker.trial").send(desk.context, letter)
+    desk.talk.note("It was taken.")
 
 
 def remind(
     desk: Desk,
     within: Annotated[
-        str, typer.Option("--within", metavar="TIME", help="30m, 24h, 2d: how long before it begins.")
-    ] = "24h",
+        str,
+        typer.Option("--within", metavar="TIME", help="30m, 24h, 2d before it begins; without it as its test says."),
+    ] = "",
     site: params.Site = "",
     dry_run: params.DryRun = False,
 ) -> None:
     """Make a reminder for every appointment that begins within that time and has none for that time yet.
 
-    Run it every few minutes, from as many machines as you like: each appointment gets one.
+    Without --within each test's own times count (see `bookcli test edit --remind`); of several that have passed, only
+    the last. Run it every few minutes, from as many machines as you like: each appointment gets one.
 
     \b
     Examples:
+      bookcli remind
       bookcli remind --within 24h
       bookcli remind --within 2h --site north --dry-run
     """
-    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
+    from ..core.model import catalog  # noqa: PLC0415 - the driver comes after the words are understood
+    from ..core.services import notifications  # noqa: PLC0415 - likewise
 
-    found, made = notifications.remind(desk.context, _span(within), site=site, dry=dry_run)
+    span = catalog.span(within) if within else None
+    found, made = notifications.remind(desk.context, span, site=site, dry=dry_run)
     would = "would be made" if dry_run else "were made"
     record = {"appointments": found, "made": made}
-    desk.output.show(
-        REMINDED, [record], sentence=f"{made} reminders {would}; {found} appointments begin within {within}."
-    )
+    sentence = f"{made} reminders {would}; {found} appointments begin within {within or 'the times of their tests'}."
+    desk.output.show(REMINDED, [record], sentence=sentence)
 
 
 def metrics(desk: Desk) -> None:
@@ -179,11 +208,15 @@ def metrics(desk: Desk) -> None:
     write_lines(lines)
 
 
-def _span(text: str) -> timedelta:
-    found = re.fullmatch(r"(\d{1,4})([mhd])", text.strip())
-    if found is None:
-        raise InvalidInput("That is no length of time.", hint="For example 30m, 24h or 2d.", code="within-invalid")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+def _head(letter: Letter) -> str:
+    if letter.channel == "webhook":
+        return "To the webhook"
+    if letter.channel == "sms":
+        from ..core.model.messages import sms_parts  # noqa: PLC0415 - only for an answer
+
+        return f"SMS to: {letter.recipient or 'no number'}\nTakes: {sms_parts(letter.text)} of up to 160 characters"
+    names = ", ".join(one.name for one in letter.attachments)
+    return f"To: {letter.recipient or 'no e-mail address'}\nSubject: {letter.subject}\nAttached: {names}"
 
 
 def _record(row: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from .output import View
 if TYPE_CHECKING:
     from ..core.model.patients import Patient
 
-_FIELDS = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "note")
+_FIELDS = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "channel", "consent", "note")
 PATIENTS = View(
     "patients",
     "mrn",
@@ -164,7 +164,14 @@ def _record(patient: Patient) -> dict[str, Any]:
 
 def _described(record: dict[str, Any]) -> str:
     parts = [record["name"], f"born {record['birth_date']}" if record["birth_date"] else "", record["sex"]]
-    parts += [record["phone"], record["email"], record["language"], record["note"]]
+    parts += [record["phone"], record["email"], record["language"], _told(record), record["note"]]
     merged = f" → merged into {record['merged_into']}" if record["merged_into"] else ""
     ahead = f"; {record['appointments_ahead']} ahead" if record["appointments_ahead"] else ""
     return f"{record['mrn']}: " + ", ".join(part for part in parts if part) + ahead + merged
+
+
+def _told(record: dict[str, Any]) -> str:
+    """What a desk must know before it promises a message."""
+    if record["consent"] == "declined":
+        return "no messages: declined"
+    return {"sms": "prefers SMS", "email": "prefers e-mail", "none": "no messages"}.get(record["channel"], "")

@@ -17,7 +17,7 @@ from .errors import InvalidInput
 
 _CACHE_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{0,39}|")
 
-SECRET_SETTINGS = frozenset({"database_url", "redis_url", "smtp_url"})
+SECRET_SETTINGS = frozenset({"database_url", "redis_url", "smtp_url", "sms_url", "webhook_url"})
 MRN_CHECKS = ("none", "luhn", "mod11-10", "mod97-10", "mod37-36")
 LONGEST_PATTERN = 200
 
@@ -63,6 +63,15 @@ class Settings:
         "unless it is this machine"
     )
     mail_from: str = _setting("sender of messages to patients, such as 'Clinic North <appointments@clinic.example>'")
+    smtp_seconds: str = _setting("seconds to wait for each answer of the mail server", "30")
+    sms_url: str = _setting(
+        "gateway of the workers for text messages: an Apprise URL with {phone} where the number belongs, such as "
+        "twilio://SID:TOKEN@FROM/{phone}; needs the extra bookcli[channels]"
+    )
+    webhook_url: str = _setting(
+        "address of your own system that the workers tell of every message, https unless it is here"
+    )
+    webhook_secret: str = _setting("file (0600) with whsec_ and the key in base64 that signs what webhook_url is told")
     theme: str = _setting(
         "colours of the terminal UI: dark, light, ansi-dark or ansi-light (the terminal's own)", "dark"
     )
@@ -72,13 +81,21 @@ class Settings:
     @property
     def deadline_seconds(self) -> float:
         """The deadline as a number of seconds, between 1 and 60."""
+        return self._seconds("deadline")
+
+    def _seconds(self, name: str) -> float:
         try:
-            seconds = float(self.deadline)
+            seconds = float(getattr(self, name))
         except ValueError:
             seconds = -1.0
         if not 1 <= seconds <= 60:
-            raise _not_allowed("deadline", "must be a number of seconds between 1 and 60")
+            raise _not_allowed(name, "must be a number of seconds between 1 and 60")
         return seconds
+
+    @property
+    def smtp_patience(self) -> float:
+        """`smtp_seconds` as a number, between 1 and 60."""
+        return self._seconds("smtp_seconds")
 
     @property
     def cache_seconds(self) -> float:

@@ -16,8 +16,9 @@ import pytest
 from bookcli.cli.main import COMMANDS, main
 
 GROUPS = {
+    "waitlist": ("add", "list", "remove"),
     "notification": ("list", "show", "retry", "cancel"),
-    "message": ("preview",),
+    "message": ("preview", "send-test"),
     "worker": ("run", "status", "pause", "resume"),
     "patient": ("add", "show", "edit", "find", "merge", "history"),
     "site": ("list", "show", "add", "edit"),

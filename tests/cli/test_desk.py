@@ -88,12 +88,13 @@ def test_the_doctor_names_a_setting_that_is_wrong(
 
 
 def test_patients_are_asked_for_at_a_terminal(bookcli: Shell, clinic: Clinic, terminal: None) -> None:
-    added = bookcli("patient", "add", "--json", stdin="Zoë Test\n1980-02-03\nf\n\n\n\n\n")
+    added = bookcli("patient", "add", "--json", stdin="Zoë Test\n1980-02-03\nf\n\n\n\nsms\nyes\n\n")
     (record,) = added.json["patients"]
-    assert record["birth_date"] == "1980-02-03"
-    edited = bookcli("patient", "edit", record["mrn"], "--json", stdin="\n-\n\n\n\n\n\n")
+    assert (record["birth_date"], record["channel"], record["consent"]) == ("1980-02-03", "sms", "given")
+    edited = bookcli("patient", "edit", record["mrn"], "--json", stdin="\n-\n\n\n\n\n\nno\n\n")
     (record,) = edited.json["patients"]
     assert (record["name"], record["birth_date"], record["sex"]) == ("Zoë Test", None, "female")
+    assert (record["channel"], record["consent"]) == ("sms", "declined")
     assert bookcli("patient", "add", stdin="Half\n").code == 2
 
 

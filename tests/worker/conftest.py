@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rq import Worker
 
 from bookcli.core.config import Settings
 from bookcli.core.context import Context
@@ -19,6 +20,7 @@ from tests.clinic import Clinic
 from tests.servers import login_as
 from tests.valkeys import Valkey
 from tests.worker.mail_server import MailServer
+from worker.relay import queue
 
 BOOKCLI = Path(sys.executable).with_name("bookcli")
 MAIL_FROM = "Clinic North <appointments@clinic.example>"
@@ -109,11 +111,11 @@ def working(workers: Workers, clinic: Clinic) -> Iterator[Context]:
         yield context
 
 
-def book(clinic: Clinic, count: int) -> list[str]:
-    """Books so many appointments for as many patients, at most 20, or for one patient after the other; references."""
+def book(clinic: Clinic, count: int, day: int = 1) -> list[str]:
+    """Books so many appointments from that day on, for the twenty patients in turn; the references."""
     references = []
     for n in range(count):
-        request = clinic.request(n % 20 + 1, "blood", clinic.slot("blood", n // 64 + 1, n % 64 // 4))
+        request = clinic.request(n % 20 + 1, "blood", clinic.slot("blood", n // 64 + day, n % 64 // 4))
         outcome = appointments.book(clinic.context, request)
         assert outcome.outcome == "booked", outcome
         references.append(outcome.verdicts[0].reference or "")
@@ -126,6 +128,18 @@ def eventually(true: Callable[[], bool], seconds: float = 60) -> None:
     while not true():
         assert time.monotonic() < until, "it did not come to that"
         time.sleep(0.02)
+
+
+def again(clinic: Clinic) -> None:
+    """What time does: leases end, and what was claimed or put off is due."""
+    clinic.run(
+        "UPDATE notification SET due_at = now(), leased_until = least(leased_until, now()) WHERE sent_at IS NULL"
+    )
+
+
+def senders(valkey: Valkey) -> list[int]:
+    """The processes that send, as RQ knows them."""
+    return sorted(worker.pid or 0 for worker in Worker.all(queue=queue(valkey.client)))
 
 
 def states(clinic: Clinic) -> dict[str, int]:

@@ -27,17 +27,23 @@ class MailServer:
     """`accepted` are the messages that came in whole, in order. `answers` are its replies to RCPT, by address.
 
     `after_dot` is called with each message before it is answered: what it returns is the answer; "drop" cuts the
-    connection, "hang" never answers.
+    connection, "hang" never answers. `before` is called with each address before that is answered. `security` are
+    arguments of aiosmtpd's server: certificates, and who may send.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **security: Any) -> None:
         self.accepted: list[EmailMessage] = []
         self.answers: dict[str, str] = {}
         self.after_dot: Callable[[EmailMessage], str] = lambda _: "250 taken"
+        self.before: Callable[[str], None] = lambda _: None
         self.connections = 0
         self.changed = threading.Condition()
         self.port = _free_port()
-        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+        self._security = security
+        self._controller = self._made()
+
+    def _made(self) -> Controller:
+        return Controller(self, hostname="127.0.0.1", port=self.port, **self._security)
 
     @property
     def url(self) -> str:
@@ -49,6 +55,12 @@ class MailServer:
     def stop(self) -> None:
         if not self._controller.loop.is_closed():
             self._controller.stop()
+
+    def restart(self) -> None:
+        """Ends all connections and listens again."""
+        self.stop()
+        self._controller = self._made()
+        self.start()
 
     def await_messages(self, count: int, seconds: float = 60) -> None:
         """Until so many have come in."""
@@ -68,6 +80,7 @@ class MailServer:
         return responses
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        await asyncio.get_running_loop().run_in_executor(None, self.before, address)
         answer = self.answers.get(address, "250 OK")
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)

@@ -8,8 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from bookcli.core.errors import NotAllowed, NotFound, Refused
-from bookcli.core.services import appointments, notifications
+from bookcli.core.errors import InvalidInput, NotAllowed, NotFound, Refused
+from bookcli.core.model.requests import new_key
+from bookcli.core.services import appointments, catalog, notifications
 from tests.clinic import Clinic
 from tests.processes import Crowd
 from tests.worker.conftest import BOOKCLI, Workers, book, states
@@ -129,3 +130,92 @@ def test_only_a_worker_is_handed_what_messages_are_written_from(clinic: Clinic) 
         notifications.claim(clinic.context, 5)
     with pytest.raises(NotAllowed):
         notifications.lease(clinic.context, [1], 60)
+
+
+def _due_in(clinic: Clinic, minutes: int) -> None:
+    """Moves every appointment, with its slot, so that the first begins in so many minutes."""
+    clinic.run("DELETE FROM slot WHERE slot_id NOT IN (SELECT slot_id FROM appointment)")
+    clinic.run(
+        "UPDATE slot SET starts_at = starts_at + d, ends_at = ends_at + d FROM"
+        " (SELECT now() + make_interval(mins => %s) - min(lower(during)) AS d FROM appointment) x",
+        (minutes,),
+    )
+    clinic.run(
+        "UPDATE appointment a SET during = tstzrange(s.starts_at, s.ends_at) FROM slot s WHERE s.slot_id = a.slot_id"
+    )
+
+
+def test_each_test_has_its_own_times_and_each_time_is_one_reminder(clinic: Clinic) -> None:
+    book(clinic, 1)
+    catalog.save_test(clinic.context, {"code": "blood", "name": "Blood draw", "remind_before": "2h, 1d,90m"})
+    assert catalog.test(clinic.context, "blood").remind_before == "24h,2h,90m"
+    for minutes, made in ((25 * 60, 0), (23 * 60, 1), (3 * 60, 0), (119, 1), (100, 0), (89, 1), (10, 0)):
+        # Time passes: the reminders that were made keep the moment that they are for.
+        before = clinic.row("SELECT lower(during) FROM appointment")[0]
+        _due_in(clinic, minutes)
+        clinic.run(
+            "UPDATE notification SET moment = moment + ((SELECT lower(during) FROM appointment) - %s)", (before,)
+        )
+        assert notifications.remind(clinic.context, None, dry=True)[1] == made, minutes
+        assert [notifications.remind(clinic.context, None)[1] for _ in range(2)] == [made, 0], minutes
+    assert _reminders(clinic) == 3
+
+
+def test_of_several_times_that_have_passed_only_the_last_is_made_up_for(clinic: Clinic) -> None:
+    book(clinic, 1)
+    catalog.save_test(clinic.context, {"code": "blood", "name": "Blood draw", "remind_before": "24h,2h"})
+    _due_in(clinic, 60)
+    assert notifications.remind(clinic.context, None) == (1, 1)
+    assert notifications.remind(clinic.context, None) == (1, 0)
+
+
+def test_a_test_without_times_is_not_reminded_of_unless_somebody_says_when(clinic: Clinic) -> None:
+    book(clinic, 2)
+    catalog.save_test(clinic.context, {"code": "blood", "name": "Blood draw", "remind_before": "none"})
+    _due_in(clinic, 60)
+    assert notifications.remind(clinic.context, None) == (0, 0)
+    assert notifications.remind(clinic.context, FAR) == (2, 2)
+
+
+def test_overlapping_runs_by_the_tests_own_times_make_one_each(clinic: Clinic) -> None:
+    references = book(clinic, 8)
+    appointments.cancel(clinic.context, references[0])
+    _due_in(clinic, 60)
+    crowd = Crowd()
+    try:
+        results = crowd.at_once(_remind, clinic.context.dsn, [(None,)] * 6)
+    finally:
+        crowd.close()
+    assert sum(made for _, made in results) == _reminders(clinic) == 7
+
+
+@pytest.mark.parametrize("text", ["1", "4m", "61d", "2h,", "1h,2h,3h,4h,5h,6h", "soon"])
+def test_times_that_are_none_are_refused(clinic: Clinic, text: str) -> None:
+    with pytest.raises(InvalidInput):
+        catalog.save_test(clinic.context, {"code": "blood", "name": "Blood draw", "remind_before": text})
+
+
+def test_a_visit_is_reminded_of_in_one_message_with_the_preparation_of_all_its_tests(
+    clinic: Clinic, workers: Workers, mail: MailServer
+) -> None:
+    asked = [clinic.request(2, "blood", clinic.slot("blood")), clinic.request(2, "mri", clinic.slot("mri", 1, 4))]
+    assert appointments.visit(clinic.context, asked, new_key()).outcome == "booked"
+    workers.burst()
+    until_blood = clinic.row("SELECT min(lower(during)) - now() FROM appointment")[0]
+    assert notifications.remind(clinic.context, until_blood + timedelta(minutes=10)) == (1, 2), "the MRI begins later"
+    workers.burst()
+    _, message = mail.accepted
+    text = message.get_body(("plain",)).get_content()
+    assert message["Subject"].startswith("Reminder:") and "No metal." in text and "Nothing to eat" in text
+    (again,) = [row["id"] for row in notifications.list_(clinic.context) if row["kind"] == "reminder"][:1]
+    notifications.retry(clinic.context, again)
+    workers.burst()
+    assert len(mail.accepted) == 3 and "No metal." in mail.accepted[2].get_body(("plain",)).get_content()
+    assert len(mail.ids) == 3 and clinic.sound()
+
+
+def test_remind_without_a_time_is_a_command(clinic: Clinic, workers: Workers) -> None:
+    book(clinic, 2)
+    _due_in(clinic, 60)
+    done = subprocess.run([BOOKCLI, "remind", "--json"], env=workers.environment, capture_output=True, text=True)
+    assert json.loads(done.stdout)["reminders"] == [{"appointments": 2, "made": 2}], done.stderr

@@ -12,11 +12,14 @@ from bookcli.core import clock
 from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway, kernel, server
 from bookcli.core.errors import NotAllowed
-from bookcli.core.model.pending import Kept, booking
-from bookcli.core.services import audit, notifications, pending, pending_copies
+from bookcli.core.model.pending import Kept, booking, visit
+from bookcli.core.model.requests import new_key
+from bookcli.core.services import appointments, audit, notifications, pending, pending_copies
 from tests.clinic import Clinic
 from tests.servers import login_as
 from tests.valkeys import Valkey
+from tests.worker.conftest import Workers
+from tests.worker.mail_server import MailServer
 
 
 @pytest.fixture
@@ -80,3 +83,85 @@ def test_somebody_bound_to_a_site_is_booked_for_only_there(clinic: Clinic, worke
     copied(clinic, worker, "rosa")
     pending.replay_copies(worker)
     assert clinic.row("SELECT count(*) FROM appointment") == (0,)
+
+
+def _full(clinic: Clinic, test: str, day: int, index: int = 0) -> None:
+    """Sells every place of a slot to others."""
+    clinic.run("UPDATE slot SET status = 'busy-unavailable' WHERE slot_id = %s", (clinic.slot(test, day, index),))
+
+
+def _refusals(clinic: Clinic) -> list[tuple[str, str]]:
+    return clinic.rows(
+        "SELECT p.mrn, app.message_state(n) FROM app.notification n JOIN app.refusal r USING (request_key)"
+        " JOIN app.patient p USING (patient_id) WHERE n.kind = 'refusal' ORDER BY 1"
+    )
+
+
+def test_whoever_went_home_is_told_once_that_nothing_was_booked(
+    clinic: Clinic, worker: Context, workers: Workers, mail: MailServer
+) -> None:
+    gateway.sign_in_here(clinic.owner, "rosa", "desk")
+    _full(clinic, "blood", 3, 0)
+    kept = copied(clinic, worker, "rosa")
+    copied(clinic, worker, "rosa", 1)
+    assert pending.replay_copies(worker) == 2
+    pending_copies.add(worker, kept)
+    assert pending.replay_copies(worker) == 1
+    assert _refusals(clinic) == [("P1", "waiting")], "one refused, the other booked; and asked again it is the same"
+    workers.burst()
+    told = {message["To"]: message for message in mail.accepted}
+    assert told.keys() == {"p1@patients.example", "p2@patients.example"}
+    message = told["p1@patients.example"]
+    text = message.get_body(("plain",)).get_content()
+    assert "could not book" in message["Subject"] and "Blood draw" in text and "+49 30 901820" in text
+    assert [part for part in message.walk() if part.get_content_type() == "text/calendar"] == []
+    (row,) = [row for row in notifications.list_(clinic.context) if row["kind"] == "refusal"]
+    assert (row["state"], row["reference"], row["site"]) == ("sent", "", "north") and clinic.sound()
+    assert [one.patient for one in audit.list_(clinic.context) if one.action == "send"].count("P1") == 1
+    notifications.retry(clinic.context, row["id"])
+    workers.burst()
+    assert len(mail.accepted) == 3
+
+
+def test_a_desk_that_replays_by_itself_has_the_patient_told_too_unless_they_declined(
+    clinic: Clinic, workers: Workers, mail: MailServer
+) -> None:
+    _full(clinic, "blood", 3, 0)
+    clinic.run("UPDATE patient SET consent = 'declined' WHERE mrn = 'P2'")
+    for patient in (1, 2):
+        asked = booking(clinic.request(patient, "blood", clinic.slot("blood", 3)))
+        ended = pending._ask(clinic.context, asked)
+        assert (ended.outcome, ended.reason) == ("refused", "slot-closed")
+    assert appointments.book(clinic.context, clinic.request(3, "blood", clinic.slot("blood", 3))).outcome == "refused"
+    workers.burst()
+    assert _refusals(clinic) == [("P1", "sent"), ("P2", "cancelled")], "P3 was told at the desk"
+
+
+def test_a_visit_that_was_refused_is_one_message_and_what_has_expired_is_told(
+    clinic: Clinic, workers: Workers, mail: MailServer
+) -> None:
+    _full(clinic, "mri", 1, 2)
+    parts = [clinic.request(2, "blood", clinic.slot("blood")), clinic.request(2, "mri", clinic.slot("mri", 1, 2))]
+    pending._ask(clinic.context, visit(parts, new_key(), in_order=False))
+    clinic.run("UPDATE slot SET starts_at = now() - interval '10 min' WHERE slot_id = %s", (clinic.slot("xray"),))
+    ended = pending._ask(clinic.context, booking(clinic.request(1, "xray", clinic.slot("xray"))))
+    assert ended.outcome == "expired"
+    workers.burst()
+    texts = {message["To"]: message.get_body(("plain",)).get_content() for message in mail.accepted}
+    assert len(mail.accepted) == 2 and "X-ray" in texts["p1@patients.example"]
+    assert "Blood draw" in texts["p2@patients.example"] and "MRI" in texts["p2@patients.example"]
+    assert clinic.row("SELECT count(*) FROM visit") == (0,) and clinic.sound()
+
+
+def test_who_was_booked_after_all_is_not_told_of_the_refusal(
+    clinic: Clinic, workers: Workers, mail: MailServer
+) -> None:
+    _full(clinic, "blood", 3, 0)
+    request = clinic.request(1, "blood", clinic.slot("blood", 3))
+    pending._ask(clinic.context, booking(request))
+    clinic.run("UPDATE slot SET status = 'free' WHERE status = 'busy-unavailable'")
+    document = {**request.document(), "again": True}
+    assert kernel.book(clinic.owner, [document])[0].verdict == "booked"
+    workers.burst()
+    assert ["could not" in message["Subject"] for message in mail.accepted] == [False]
+    assert clinic.row("SELECT reason FROM notification WHERE kind = 'refusal'") == ("booked",)

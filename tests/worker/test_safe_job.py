@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import zlib
 from pathlib import Path
 
 import pytest
-from rq import Queue, Worker
+from rq import Queue, Repeat, Retry, Worker
 from rq.job import Callback
 from rq.serializers import JSONSerializer
 
 from tests.clinic import Clinic
 from tests.valkeys import Valkey
-from tests.worker.conftest import Workers, book
+from tests.worker.conftest import BOOKCLI, Workers, book, eventually, senders
 from tests.worker.mail_server import MailServer
 from worker import QUEUE
 from worker.relay import queue
@@ -52,6 +54,55 @@ def test_evil_jobs_placed_in_redis_do_not_run(
     assert not victim.exists()
     assert len(mail.accepted) == 1, "what is ours is sent all the same"
     assert queue(valkey.client).failed_job_registry.get_job_count(cleanup=False) == refused
+
+
+def test_a_running_worker_outlives_evil_jobs_and_runs_none(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey, tmp_path: Path
+) -> None:
+    victim = tmp_path / "evil"
+    workers.start("--processes", "1")
+    eventually(lambda: len(senders(valkey)) == 1)
+    before = senders(valkey)
+    evil = _plain(valkey)
+    for function, arguments in EVIL.items():
+        evil.enqueue(function, args=[one.format(victim) for one in arguments], job_timeout=-1, retry=Retry(max=2))
+    hooked = evil.enqueue("worker.jobs.send", args=[[1]], on_failure=Callback("os.mkdir"), repeat=Repeat(times=2))
+    valkey.client.hset(hooked.key, "webhooks", json.dumps([{"url": "http://127.0.0.1:9/", "job_status": "failed"}]))
+    evil.enqueue(
+        "worker.jobs.send", args=[[1]], on_success=Callback("os.mkdir"), meta={"evil": True}, depends_on=hooked
+    )
+    book(clinic, 2)
+    mail.await_messages(2)
+    eventually(lambda: evil.count == 0)
+    assert not victim.exists() and senders(valkey) == before, "no process had to be started again"
+
+
+def test_a_job_that_makes_no_sense_at_all_does_not_stop_the_worker(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
+) -> None:
+    for number, content in enumerate(
+        (b"no zlib", b"", zlib.compress(b"{"), zlib.compress(b"cos\nsystem\n(S'id'\ntR."))
+    ):
+        job = _plain(valkey).enqueue("worker.jobs.send", args=[[1]], job_id=f"odd-{number}")
+        valkey.client.hset(job.key, "data", content)
+    process = workers.start("--processes", "1")
+    book(clinic, 2)
+    mail.await_messages(2)
+    assert process.poll() is None
+
+
+def test_rq_info_shows_the_queue_and_who_works_on_it(
+    clinic: Clinic, workers: Workers, mail: MailServer, valkey: Valkey
+) -> None:
+    workers.start("--processes", "2")
+    book(clinic, 1)
+    mail.await_messages(1)
+    eventually(lambda: len(senders(valkey)) == 2)
+    words = [BOOKCLI.with_name("rq"), "info", "--url", valkey.url, "--raw"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    said = done.stdout.splitlines()
+    assert done.returncode == 0 and any(line.startswith("queue bookcli ") for line in said), done
+    assert sum(line.startswith("worker ") and " bookcli. jobs: " in line for line in said) == 2, said
 
 
 def test_the_same_jobs_do_run_without_our_class(valkey: Valkey, tmp_path: Path) -> None:

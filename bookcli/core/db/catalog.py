@@ -7,24 +7,26 @@ from typing import Any
 from sqlalchemy import Text, cast, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from ..model.catalog import Resource, Site, Test
+from ..model.catalog import Resource, Site, Test, shown_quiet, shown_spans
 from .engine import Connection
 from .reads import rows
 from .tables import resource, resource_test, site, test
 
-_SITE = ("code", "name", "zone", "phone", "active")
+_SITE = ("code", "name", "zone", "phone", "active", "quiet_from", "quiet_until", "names_test", "offer_minutes")
 
 
 def sites(connection: Connection, *, everything: bool) -> list[Site]:
     """Sites by code; `everything` shows those out of use too."""
     statement = select(*(site.c[name] for name in _SITE)).order_by(site.c.code)
-    return [Site(**row) for row in rows(connection, statement if everything else statement.where(site.c.active))]
+    found = rows(connection, statement if everything else statement.where(site.c.active))
+    return [Site(quiet=shown_quiet(row.pop("quiet_from"), row.pop("quiet_until")), **row) for row in found]
 
 
 def tests(connection: Connection, *, everything: bool) -> list[Test]:
     """Tests by code; `everything` shows those out of use too."""
     statement = select(*(column for column in test.c if column.name != "test_id")).order_by(test.c.code)
-    return [Test(**row) for row in rows(connection, statement if everything else statement.where(test.c.active))]
+    found = rows(connection, statement if everything else statement.where(test.c.active))
+    return [Test(**{**row, "remind_before": shown_spans(row["remind_before"])}) for row in found]
 
 
 def resources(connection: Connection, *, site_code: str, everything: bool) -> list[Resource]:

@@ -22,12 +22,11 @@ def claim(connection: Connection, most: int) -> list[int]:
         return sorted(number for (number,) in cursor)
 
 
-def lease(connection: Connection, ids: Sequence[int], seconds: int) -> list[Outgoing]:
-    """Those of the messages that are now the caller's to send, for so long."""
+def lease(connection: Connection, ids: Sequence[int], seconds: int, ways: Sequence[str]) -> list[Outgoing]:
+    """Those of the messages that are now the caller's to send, for so long, by one of the ways that it has."""
+    values = (list(ids), seconds, list(ways), connection.token)
     with call(connection, writes=True) as cursor:
-        cursor.execute(
-            "SELECT * FROM app.lease_notifications(%s::bigint[], %s, %s)", (list(ids), seconds, connection.token)
-        )
+        cursor.execute("SELECT * FROM app.lease_notifications(%s::bigint[], %s, %s::text[], %s)", values)
         return [Outgoing(*row) for row in cursor]
 
 
@@ -42,7 +41,7 @@ def mark_failed(connection: Connection, ids: Sequence[int], code: str, permanent
     return int(_one(connection, "SELECT app.mark_failed(%s::bigint[], %s, %s, %s, %s)", values))
 
 
-def remind(connection: Connection, within: timedelta, site: str | None, dry: bool) -> tuple[int, int]:
+def remind(connection: Connection, within: timedelta | None, site: str | None, dry: bool) -> tuple[int, int]:
     """(appointments that begin within that time, reminders made for them)."""
     with call(connection, writes=True) as cursor:
         cursor.execute("SELECT * FROM app.remind(%s, %s, %s, %s)", (within, site, dry, connection.token))

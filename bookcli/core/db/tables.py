@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Boolean, Column, DateTime, Integer, MetaData, SmallInteger, Table, Text, Time
-from sqlalchemy.dialects.postgresql import DATERANGE, TSTZRANGE
+from sqlalchemy import Boolean, Column, DateTime, Integer, Interval, MetaData, SmallInteger, Table, Text, Time
+from sqlalchemy.dialects.postgresql import ARRAY, DATERANGE, TSTZRANGE
 from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(schema="app")
@@ -32,6 +32,10 @@ site = Table(
     _all("zone", Text),
     _all("phone", Text),
     _all("active", Boolean),
+    _some("quiet_from", Time),
+    _some("quiet_until", Time),
+    _all("names_test", Boolean),
+    _all("offer_minutes", Integer),
 )
 
 test = Table(
@@ -48,6 +52,7 @@ test = Table(
     _all("min_interval_days", Integer),
     _all("preparation", Text),
     _all("active", Boolean),
+    _all("remind_before", ARRAY(Interval)),
 )
 
 resource = Table(

@@ -7,33 +7,41 @@ long as it lives, and a SEQUENCE that rises with each change, so that a calendar
 from __future__ import annotations
 
 from datetime import UTC
-from email.utils import parseaddr
+from functools import lru_cache
 
-from icalendar import Calendar, Event, vCalAddress
+from icalendar import Calendar, Event, vCalAddress, vDatetime, vInt, vText
 
 from .. import clock
-from ..model.messages import Attachment, Outgoing, domain_of
+from ..model.messages import Attachment, Outgoing, address_of, domain_of
 
 
 def invitation(row: Outgoing, sender: str, summary: str, description: str) -> Attachment:
     """REQUEST for an appointment that stands, CANCEL for one that does not."""
     method = "CANCEL" if row.kind == "cancellation" else "REQUEST"
     event = Event()
-    event.add("uid", f"{row.reference}@{domain_of(sender)}")
-    event.add("sequence", row.appointment_version)
-    event.add("dtstamp", clock.now())
-    event.add("dtstart", row.starts_at.astimezone(UTC))
-    event.add("dtend", row.ends_at.astimezone(UTC))
-    event.add("summary", summary)
-    event.add("description", description)
-    event.add("location", row.site_name)
-    event.add("organizer", vCalAddress(f"mailto:{parseaddr(sender)[1]}"))
-    event.add("attendee", vCalAddress(f"mailto:{row.email}"))
-    event.add("status", "CANCELLED" if method == "CANCEL" else "CONFIRMED")
-    event.add("class", "PRIVATE")
+    # Given as the values of RFC 5545 that they are: to have the library find that out takes a third of the time.
+    event["UID"] = vText(f"{row.reference}@{domain_of(sender)}")
+    event["SEQUENCE"] = vInt(row.appointment_version)
+    event["DTSTAMP"] = vDatetime(clock.now())
+    event["DTSTART"] = vDatetime(row.starts_at.astimezone(UTC))
+    event["DTEND"] = vDatetime(row.ends_at.astimezone(UTC))
+    event["SUMMARY"] = vText(summary)
+    event["DESCRIPTION"] = vText(description)
+    event["LOCATION"] = vText(row.site_name)
+    event["ORGANIZER"] = vCalAddress(f"mailto:{address_of(sender)}")
+    event["ATTENDEE"] = vCalAddress(f"mailto:{row.email}")
+    event["STATUS"] = vText("CANCELLED" if method == "CANCEL" else "CONFIRMED")
+    event["CLASS"] = vText("PRIVATE")
+    before, after = _around(method)
+    return Attachment(f"{row.reference}.ics", method, before + event.to_ical().decode() + after)
+
+
+@lru_cache
+def _around(method: str) -> tuple[str, str]:
+    """What stands before and after the event; the same every time."""
     calendar = Calendar()
     calendar.add("prodid", "-//bookcli//EN")
     calendar.add("version", "2.0")
     calendar.add("method", method)
-    calendar.add_component(event)
-    return Attachment(f"{row.reference}.ics", method, calendar.to_ical().decode())
+    before, end, after = calendar.to_ical().decode().partition("END:VCALENDAR")
+    return before, end + after

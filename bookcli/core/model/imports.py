@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 NOUNS = ("sites", "tests", "resources", "schedules", "patients", "appointments")
 
 FIELDS: dict[str, tuple[str, ...]] = {
-    "sites": ("code", "name", "zone", "phone", "active"),
+    "sites": ("code", "name", "zone", "phone", "active", "quiet", "names_test", "offer_minutes"),
     "tests": (
         "code", "name", "duration_minutes", "buffer_before_minutes", "buffer_after_minutes", "lead_minutes",
-        "window_days", "min_interval_days", "preparation", "active",
+        "window_days", "min_interval_days", "preparation", "active", "remind_before",
     ),
     "resources": ("site", "code", "name", "tests", "active"),
     "schedules": (
         "site", "resource", "weekdays", "opens", "closes", "slot_minutes", "capacity", "valid_from", "valid_until",
     ),
-    "patients": ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "note"),
+    "patients": ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "channel", "consent", "note"),
     "appointments": (
         "id", "patient", "test", "site", "resource", "slot", "start", "day", "status", "note",
         "patient_name", "birth_date", "sex", "phone", "email",

@@ -9,18 +9,25 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parseaddr
+from email.utils import formataddr, parseaddr
+from functools import lru_cache
 
 from ..errors import InvalidInput
 
-KINDS = ("confirmation", "change", "cancellation", "reminder")
+CHANNELS = ("email", "sms", "webhook")
+KINDS = ("confirmation", "change", "cancellation", "reminder", "refusal", "offer")
+WITHOUT_CALENDAR = ("reminder", "refusal", "offer")
 STATES = ("waiting", "sending", "sent", "failed", "cancelled")
 LANGUAGES = ("en", "de")
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """All that is written to a patient about one appointment. Mirrors `app.outgoing`; moments are aware."""
+    """All that is written to a patient about one appointment. Mirrors `app.outgoing`; moments are aware.
+
+    A refusal is about none, so that its `reference` is empty; the moments are those that were asked for. An
+    offer is about a place that is held until `held_until`.
+    """
 
     notification_id: int
     message_id: uuid.UUID
@@ -39,6 +46,11 @@ class Outgoing:
     email: str
     phone: str
     language: str
+    channel: str
+    site: str
+    test: str
+    names_test: bool
+    held_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +64,21 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What is sent: one message, whatever the number of appointments in it. `ids` are those of their notifications."""
+    """What is sent: one message, whatever the number of appointments in it. `ids` are those of their notifications.
 
+    `recipient` is an e-mail address, an E.164 number, or nobody for a webhook, whose `text` is JSON. Only e-mail has a
+    sender, a subject, `html` (the same in HTML) and attachments.
+    """
+
+    channel: str
     ids: tuple[int, ...]
     message_id: str
-    sender: str
     recipient: str
-    subject: str
     text: str
-    attachments: tuple[Attachment, ...]
+    sender: str = ""
+    subject: str = ""
+    html: str = ""
+    attachments: tuple[Attachment, ...] = ()
 
 
 def together(rows: Iterable[Outgoing]) -> list[tuple[Outgoing, ...]]:
@@ -71,7 +89,7 @@ def together(rows: Iterable[Outgoing]) -> list[tuple[Outgoing, ...]]:
     return [tuple(parts) for parts in messages.values()]
 
 
-def specimen(kind: str, language: str) -> Outgoing:
+def specimen(kind: str, language: str, channel: str = "email") -> Outgoing:
     """A message about nobody's appointment, to try a template with."""
     start = datetime(2030, 1, 7, 9, tzinfo=UTC)
     return Outgoing(
@@ -92,14 +110,48 @@ def specimen(kind: str, language: str) -> Outgoing:
         email="patient@example.org",
         phone="",
         language=language,
+        channel=channel,
+        site="clinic",
+        test="test",
+        names_test=True,
+        held_until=start if kind == "offer" else None,
     )
 
 
+_GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_GSM_TWICE = frozenset("^{}\\[~]|€")
+
+
+def sms_parts(text: str) -> int:
+    """How many text messages it takes (3GPP TS 23.038): 160 characters of the GSM alphabet fit into one, else 70."""
+    if all(char in _GSM or char in _GSM_TWICE for char in text):
+        units, alone, each = len(text) + sum(char in _GSM_TWICE for char in text), 160, 153
+    else:
+        units, alone, each = len(text.encode("utf-16-le")) // 2, 70, 67
+    return 1 if units <= alone else -(-units // each)
+
+
+@lru_cache(maxsize=16)
+def address_of(sender: str) -> str:
+    """The bare address of whoever messages come from; empty when there is none."""
+    return parseaddr(sender)[1]
+
+
+@lru_cache(maxsize=16)
+def shown_as(sender: str) -> str:
+    """Name and address of whoever messages come from, as they stand in a header."""
+    return formataddr(parseaddr(sender))
+
+
+@lru_cache(maxsize=16)
 def domain_of(sender: str) -> str:
     """The domain of the address that messages come from. Raises InvalidInput `config-invalid` when it has none."""
-    address = parseaddr(sender)[1]
+    address = address_of(sender)
     domain = address.rpartition("@")[2]
-    if "@" not in address or not domain or not domain.isascii():
+    if "@" not in address or not domain or not address.isascii():
         raise InvalidInput(
             "The setting mail_from is no e-mail address.",
             hint="For example BOOKCLI_MAIL_FROM='Clinic North <appointments@clinic.example>'.",

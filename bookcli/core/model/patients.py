@@ -22,7 +22,15 @@ SEXES = {
 }
 """What is typed → FHIR Patient.gender."""
 
-FIELDS = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "note")
+FIELDS = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "channel", "consent", "note")
+CHANNELS = {"": "", "email": "email", "e-mail": "email", "mail": "email", "sms": "sms", "text": "sms", "none": "none"}
+"""What is typed → how somebody wants to be told; not said means by e-mail if there is an address."""
+CONSENTS = {
+    **dict.fromkeys(("given", "yes", "y", "true", "1"), "given"),
+    **dict.fromkeys(("declined", "no", "n", "false", "0"), "declined"),
+    "": "",
+}
+"""What is typed → consent to messages about one's own appointments; not said means that nobody declined."""
 EARLIEST_BIRTH = date(1850, 1, 1)
 _MRN = re.compile(r"[A-Za-z0-9][A-Za-z0-9./-]{0,39}", re.ASCII)
 _LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}", re.ASCII)
@@ -51,6 +59,8 @@ class Patient:
     phone: str
     email: str
     language: str
+    channel: str
+    consent: str
     note: str
     merged_into: str | None = None
     appointments_ahead: int = 0
@@ -124,6 +134,22 @@ def checked_language(text: str) -> str:
     if language and (len(language) > 35 or not _LANGUAGE.fullmatch(language)):
         raise refused("language", "language", "a code such as de, en or pt-BR")
     return language
+
+
+def checked_channel(text: str) -> str:
+    """email, sms, none, or nothing. Raises InvalidInput `channel-invalid`."""
+    try:
+        return CHANNELS[text.strip().lower()]
+    except KeyError:
+        raise refused("channel", "way to be told", "one of email, sms, none") from None
+
+
+def checked_consent(text: str) -> str:
+    """given, declined, or nothing. Raises InvalidInput `consent-invalid`."""
+    try:
+        return CONSENTS[text.strip().lower()]
+    except KeyError:
+        raise refused("consent", "consent", "given or declined") from None
 
 
 def refused(field: str, label: str, hint: str) -> InvalidInput:

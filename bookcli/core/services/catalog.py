@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
 from .. import clock
@@ -11,7 +12,18 @@ from ..db import catalog as queries
 from ..db import kernel
 from ..errors import InvalidInput
 from ..formats import contacts
-from ..model.catalog import TEST_NUMBERS, Resource, Site, Test, checked_flag, checked_number, code_of
+from ..model.catalog import (
+    OFFER_MINUTES,
+    TEST_NUMBERS,
+    Resource,
+    Site,
+    Test,
+    checked_flag,
+    checked_number,
+    code_of,
+    quiet_hours,
+    spans,
+)
 from ..model.text import clean_name, clean_note, fold
 from . import availability_changes, suggestions
 from .attempts import once
@@ -74,13 +86,16 @@ def _meant(kind: str, words: str, known: Iterable[Thing]) -> Thing:
 
 
 def save_site(context: Context, fields: Mapping[str, str]) -> str:
-    """Creates or changes a site: code, name, zone, phone, active. Returns created, changed or unchanged.
+    """Creates or changes a site: code, name, zone, phone, active, quiet, names_test, offer_minutes.
 
-    A missing code is made from the name; a new site needs a zone. Raises InvalidInput.
+    Returns created, changed or unchanged. A missing code is made from the name; a new site needs a zone. Raises
+    InvalidInput.
     """
     clean = _clean(fields, _SITE_FIELDS)
     if "zone" not in clean and clean["code"] not in [one.code for one in sites(context, everything=True)]:
         raise _missing("zone", "an IANA name such as Europe/Berlin")
+    if "quiet" in clean:
+        clean["quiet_from"], clean["quiet_until"] = clean.pop("quiet") or (None, None)
     return _saved(context, "sites", clean)
 
 
@@ -127,10 +142,14 @@ _SITE_FIELDS: dict[str, _Check] = {
     **_NAMED,
     "zone": lambda text: clock.check_zone(text.strip()),
     "phone": contacts.phone,
+    "quiet": quiet_hours,
+    "names_test": lambda text: checked_flag("names_test", text),
+    "offer_minutes": lambda text: checked_number("offer_minutes", text, OFFER_MINUTES),
 }
 _TEST_FIELDS: dict[str, _Check] = {
     **_NAMED,
     "preparation": lambda text: clean_note(text, label="preparation"),
+    "remind_before": lambda text: [f"{length // timedelta(minutes=1)} minutes" for length in spans(text)],
     **{
         name: lambda text, name=name, bounds=bounds: checked_number(name, text, bounds)  # type: ignore[misc]
         for name, bounds in TEST_NUMBERS.items()

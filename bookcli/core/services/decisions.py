@@ -26,15 +26,18 @@ MOST_TRIES = 50
 _YOURS = "bookcli whoami shows where you may book, with --permissions what you may do."
 
 
-def send(context: Context, asked: Asked, *, offer: bool = True, asked_by: str = "") -> Outcome:
+def send(context: Context, asked: Asked, *, offer: bool = True, asked_by: str = "", kept: bool = False) -> Outcome:
     """Asks for a booking or a visit; with the nearest free slots for a refused one if `offer`.
 
-    `asked_by`: for a worker, whose name it is booked under.
+    `asked_by`: for a worker, whose name it is booked under. `kept`: it was asked while the database was away, so that
+    the patient is told if it is refused.
 
     Raises NotFound, InvalidInput, Unavailable when nothing was changed, OutcomeUnknown when that is not known.
     """
     together = asked.kind == "visit"
-    verdicts = decide(context, asked.requests, together=together, in_order=asked.in_order, asked_by=asked_by)
+    more = {"kept": True} if kept else {}
+    documents = [{**request.document(), **more} for request in asked.requests]
+    verdicts = _decided(context, documents, (together, asked.in_order), asked_by)
     return replace(outcome(context, asked.requests, verdicts, offer=offer), request_key=asked.key)
 
 
@@ -44,15 +47,17 @@ def decide(
     *,
     together: bool = False,
     in_order: bool = False,
-    asked_by: str = "",
 ) -> list[Verdict]:
     """Sends what is undecided again until the kernel has decided everything."""
-    documents = [request.document() for request in requests]
+    return _decided(context, [request.document() for request in requests], (together, in_order), "")
+
+
+def _decided(context: Context, documents: list[dict[str, Any]], how: tuple[bool, bool], asked_by: str) -> list[Verdict]:
     decided: dict[int, Verdict] = {}
     open_positions = list(range(len(documents)))
     for _ in range(len(documents) + MOST_TRIES):
         batch = [documents[position] for position in open_positions]
-        ask = partial(_ask, context, batch, (together, in_order), asked_by)
+        ask = partial(_ask, context, batch, how, asked_by)
         answers = until_known(ask, seconds=context.settings.deadline_seconds)
         decided.update(zip(open_positions, answers, strict=True))
         open_positions = [position for position in open_positions if decided[position].verdict == "again"]

@@ -6,15 +6,30 @@ nowhere but in the message.
 
 from __future__ import annotations
 
+import dataclasses
+import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+from ..config import Settings
 from ..context import Context
 from ..db import gateway, kernel
 from ..db import notifications as queries
 from ..errors import InvalidInput, NotFound, Refused
-from ..model.messages import KINDS, LANGUAGES, Letter, Outgoing, domain_of, specimen, together
+from ..model.catalog import LONGEST_SPAN, SHORTEST_SPAN
+from ..model.messages import (
+    CHANNELS,
+    KINDS,
+    LANGUAGES,
+    WITHOUT_CALENDAR,
+    Letter,
+    Outgoing,
+    domain_of,
+    specimen,
+    together,
+)
 from ..model.references import appointment_id_of
 from ..model.staff import SignedIn
 from . import suggestions
@@ -35,17 +50,41 @@ def sign_in_worker(context: Context) -> None:
 
 def check(context: Context) -> None:
     """Whether there is everything to send with. Raises InvalidInput, Unavailable, NotAllowed."""
-    if not context.settings.smtp_url:
+    found = ways(context.settings)
+    if not found:
         raise InvalidInput(
-            "There is no mail server to send with.",
+            "There is no mail server to send with, nor any other way.",
             hint="Set BOOKCLI_SMTP_URL and BOOKCLI_MAIL_FROM.",
             code="smtp-missing",
         )
+    _ = context.settings.smtp_patience
     # Every template is used once: what is wrong with one is said now, and nobody who is forked reads them again.
-    for language in LANGUAGES:
-        for kind in KINDS:
-            write(context, [specimen(kind, language)])
+    for channel in found:
+        for language in LANGUAGES:
+            for kind in KINDS:
+                write(context, [specimen(kind, language, channel)])
+    if "webhook" in found:
+        webhook_key(context)
     once(lambda: queries.claim(context.connection(), 0))
+
+
+def ways(settings: Settings) -> list[str]:
+    """Those of `CHANNELS` that are set up."""
+    addresses = (settings.smtp_url, settings.sms_url, settings.webhook_url)
+    return [channel for channel, address in zip(CHANNELS, addresses, strict=True) if address]
+
+
+def webhook_key(context: Context) -> bytes:
+    """The key that signs what a webhook is told. Raises InvalidInput."""
+    from ..adapters import webhook_secret  # noqa: PLC0415 - only where there is a webhook
+
+    if not context.settings.webhook_secret:
+        raise InvalidInput(
+            "There is a webhook and no key to sign with.",
+            hint="Set BOOKCLI_WEBHOOK_SECRET.",
+            code="webhook-secret-missing",
+        )
+    return webhook_secret.read(Path(context.settings.webhook_secret))
 
 
 def claim(context: Context, most: int) -> list[int]:
@@ -55,7 +94,9 @@ def claim(context: Context, most: int) -> list[int]:
 
 def lease(context: Context, ids: Sequence[int], seconds: int) -> list[tuple[Outgoing, ...]]:
     """The messages that are ours to send for so many seconds, each as the appointments that it is about."""
-    return together(once(lambda: queries.lease(context.connection(), ids, seconds)))
+    found = ways(context.settings)
+    # A connection that has rested may be dead. What was leased in an answer that was lost waits for the lease to end.
+    return together(until_known(lambda: queries.lease(context.connection(), ids, seconds, found)))
 
 
 def mark_sent(context: Context, ids: Sequence[int]) -> None:
@@ -72,30 +113,73 @@ def mark_failed(
 
 def write(context: Context, rows: Sequence[Outgoing]) -> Letter:
     """The message about these appointments. Raises InvalidInput for a template or a setting that cannot be used."""
-    from ..formats import ical, letters  # noqa: PLC0415 - 130 ms, and only for whoever writes
+    from ..formats import letters, webhook_json  # noqa: PLC0415 - 130 ms with the next, and only for whoever writes
+
+    first, ids = rows[0], tuple(row.notification_id for row in rows)
+    if first.channel == "webhook":
+        return Letter("webhook", ids, str(first.message_id), "", webhook_json.write(rows))
+    if first.channel == "sms":
+        return Letter(
+            "sms", ids, str(first.message_id), first.phone, letters.write_short(rows, context.paths.templates)
+        )
+    from ..formats import ical  # noqa: PLC0415 - as above
 
     sender = context.settings.mail_from
-    domain = domain_of(sender)
-    subject, text = letters.write(rows, context.paths.templates)
-    attachments = tuple(ical.invitation(row, sender, subject, text) for row in rows if row.kind != "reminder")
-    ids = tuple(row.notification_id for row in rows)
-    return Letter(ids, f"<{rows[0].message_id}@{domain}>", sender, rows[0].email, subject, text, attachments)
+    message_id = f"<{first.message_id}@{domain_of(sender)}>"
+    words = letters.write(rows, context.paths.templates)
+    attachments = tuple(
+        ical.invitation(row, sender, words.subject, words.text) for row in rows if row.kind not in WITHOUT_CALENDAR
+    )
+    return Letter("email", ids, message_id, first.email, words.text, sender, words.subject, words.html, attachments)
 
 
-def preview(context: Context, reference: str, kind: str = "confirmation") -> Letter:
-    """The message that would be sent about an appointment; nothing is. Raises NotFound, InvalidInput."""
-    if kind not in KINDS:
-        raise InvalidInput("There is no such kind of message.", hint="One of " + ", ".join(KINDS), code="kind-unknown")
+def preview(context: Context, reference: str, kind: str = "confirmation", channel: str = "") -> Letter:
+    """The message that would be sent about an appointment, or would be by that channel; nothing is.
+
+    Raises NotFound, InvalidInput.
+    """
+    _check_choice("kind", "kind of message", kind, KINDS)
+    _check_choice("channel", "way to send", channel or "email", CHANNELS)
     appointment_id_of(reference)
     rows = queries.facts(context.connection(), reference, kind)
     if not rows:
         raise NotFound("There is no such appointment.", hint="bookcli agenda", code="reference-unknown")
-    return write(context, rows)
+    return write(context, [dataclasses.replace(row, channel=channel or row.channel) for row in rows])
 
 
-def remind(context: Context, within: timedelta, *, site: str = "", dry: bool = False) -> tuple[int, int]:
-    """(appointments that begin within that time, reminders that were made, or would be if `dry`). Raises NotFound."""
-    if not timedelta(minutes=5) <= within <= timedelta(days=60):
+def trial(context: Context, channel: str, address: str, *, kind: str = "confirmation", language: str = "en") -> Letter:
+    """A message about nobody's appointment to somebody's own address, to try a way with. Raises InvalidInput."""
+    from ..formats import contacts  # noqa: PLC0415 - only for this
+
+    _check_choice("kind", "kind of message", kind, KINDS)
+    _check_choice("channel", "way to send", channel, CHANNELS)
+    row = dataclasses.replace(specimen(kind, language, channel), message_id=uuid.uuid4())
+    if channel == "email":
+        row = dataclasses.replace(row, email=contacts.email(address))
+    elif channel == "sms":
+        row = dataclasses.replace(row, phone=contacts.phone(address, context.settings.phone_country))
+    if channel not in ways(context.settings):
+        raise InvalidInput("That way is not set up.", hint=f"Set BOOKCLI_{_SETTING[channel]}.", code="channel-missing")
+    if (channel == "email" and not row.email) or (channel == "sms" and not row.phone.startswith("+")):
+        raise InvalidInput("An address is needed.", hint=f"{_ADDRESS[channel]}", code="address-missing")
+    return write(context, [row])
+
+
+_SETTING = {"email": "SMTP_URL", "sms": "SMS_URL", "webhook": "WEBHOOK_URL"}
+_ADDRESS = {"email": "name@example.org", "sms": "a number with its country, such as +49 30 123456"}
+
+
+def _check_choice(name: str, what: str, word: str, known: Sequence[str]) -> None:
+    if word not in known:
+        raise InvalidInput(f"There is no such {what}.", hint="One of " + ", ".join(known), code=f"{name}-unknown")
+
+
+def remind(context: Context, within: timedelta | None, *, site: str = "", dry: bool = False) -> tuple[int, int]:
+    """(appointments that begin within that time, reminders that were made, or would be if `dry`). Raises NotFound.
+
+    None: within one of the times that their test has.
+    """
+    if within is not None and not SHORTEST_SPAN <= within <= LONGEST_SPAN:
         raise InvalidInput("A reminder is sent between 5 minutes and 60 days ahead.", code="within-invalid")
     if site:
         suggestions.check("site", site, kernel.codes(context.connection(), "site"))

@@ -22,7 +22,7 @@ from .attempts import after_saving, once
 
 
 def validated(settings: Settings, fields: Mapping[str, str], *, new: bool = False) -> dict[str, Any]:
-    """The given fields, cleaned and JSON-ready: any of mrn, name, birth_date, sex, phone, email, language, note.
+    """The given fields, cleaned and JSON-ready: any of `FIELDS`.
 
     An empty mrn is left out: a number will be given. Other empty fields empty what is there. `new`: nobody has the
     number yet, so it must have the clinic's own format. Raises InvalidInput with `details={"field": …}`.
@@ -56,6 +56,8 @@ _CHECKS = {
     "sex": rules.checked_sex,
     "email": contacts.email,
     "language": rules.checked_language,
+    "channel": rules.checked_channel,
+    "consent": rules.checked_consent,
     "note": clean_note,
 }
 

@@ -234,7 +234,7 @@ def _is_of(kept: Kept, context: Context, here: str) -> bool:
 def _ask(context: Context, asked: Asked, asked_by: str = "") -> Ended:
     """What became of it now. Raises Unavailable, OutcomeUnknown and NotAllowed: then it goes on waiting."""
     try:
-        outcome = decisions.send(context, asked, offer=False, asked_by=asked_by)
+        outcome = decisions.send(context, asked, offer=False, asked_by=asked_by, kept=True)
     except (NotFound, InvalidInput, Refused) as never:
         return Ended("refused", never.code, (), clock.now())
     if outcome.outcome != "refused":

@@ -96,7 +96,7 @@ ATTEMPTS = {
     "let_holds_expire": Attempt("expire-holds", "SELECT app.let_holds_expire(%s)"),
     "claim_notifications": Attempt("send", "SELECT app.claim_notifications(5, %s)"),
     "lease_notifications": Attempt(
-        "send", "SELECT reference FROM app.lease_notifications(ARRAY[%s::bigint], 60, %s)", message_of
+        "send", "SELECT reference FROM app.lease_notifications(ARRAY[%s::bigint], 60, token => %s)", message_of
     ),
     "mark_sent": Attempt("send", "SELECT app.mark_sent(ARRAY[%s::bigint], %s)", message_of),
     "mark_failed": Attempt("send", "SELECT app.mark_failed(ARRAY[%s::bigint], 'x', false, NULL, %s)", message_of),
@@ -108,6 +108,12 @@ ATTEMPTS = {
     ),
     "retry_message": Attempt("book", "SELECT app.retry_message(%s, %s)", message_of),
     "stop_message": Attempt("book", "SELECT app.stop_message(%s, %s)", message_of),
+    "add_to_waitlist": Attempt(
+        "book", "SELECT verdict FROM app.add_to_waitlist('P1', 'mri', 'north', '2036-01-01', '2036-01-02', %s)"
+    ),
+    "waitlist": Attempt("see-patients", "SELECT patient_name FROM app.waitlist(token => %s)"),
+    "remove_from_waitlist": Attempt("book", "SELECT app.remove_from_waitlist(99, %s)"),
+    "offer_place": Attempt("send", "SELECT app.offer_place(%s)"),
     "measures": Attempt("verify", "SELECT name FROM app.measures(%s)"),
     "list_staff": Attempt("manage-staff", "SELECT name FROM app.list_staff(%s)"),
     "list_sessions": Attempt("manage-staff", "SELECT name FROM app.list_sessions(%s)"),
@@ -126,7 +132,7 @@ ATTEMPTS = {
         lambda _: b"s" * 16,
     ),
 }
-WORKERS_ONLY = {"claim_notifications", "lease_notifications", "mark_sent", "mark_failed", "book_for"}
+WORKERS_ONLY = {"claim_notifications", "lease_notifications", "mark_sent", "mark_failed", "book_for", "offer_place"}
 """What no desk may even call: it hands out what a message is written from, or books under another name."""
 WITHOUT_SESSION = {
     "find_slots": "SELECT count(*) FROM app.find_slots(NULL, 'mri', '2026-01-01', '2036-01-01')",

@@ -20,7 +20,7 @@ HOSTILE = {
     "right-to-left": "\u202eb",
     "long": "x" * 1_000_000,
 }
-PATIENT = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "note")
+PATIENT = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "channel", "consent", "note")
 CALLS: dict[str, Callable[[Clinic, str], Any]] = {
     **{
         f"a new patient's {field}": lambda clinic, text, field=field: patients.add(

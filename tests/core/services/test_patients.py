@@ -292,3 +292,21 @@ def test_a_batch_of_an_import_may_mix_given_and_missing_numbers(context: Context
     saved = kernel.save(context.connection(), "patients", rows)
     assert [one.verdict for one in saved] == ["created", "created", "created", "again"]
     assert len({one.code for one in saved}) == 3
+
+
+def test_who_declined_messages_under_one_number_has_declined_them(context: Context) -> None:
+    for mrn, consent in (("M1", "yes"), ("M2", "no"), ("M3", "")):
+        patients.add(context, {"mrn": mrn, "name": "Ana", "consent": consent})
+    patients.merge(context, "M3", "M1")
+    assert patients.get(context, "M3").consent == ""
+    patients.merge(context, "M3", "M2")
+    assert patients.get(context, "M3").consent == "declined"
+
+
+@pytest.mark.parametrize(("field", "text"), [("channel", "pigeon"), ("consent", "perhaps")])
+def test_how_somebody_is_told_is_one_of_a_few_words(context: Context, field: str, text: str) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        patients.add(context, {"mrn": "M1", "name": "Ana", field: text})
+    assert refusal.value.code == f"{field}-invalid" and text not in str(refusal.value)
+    known = patients.add(context, {"mrn": "M1", "name": "Ana", "channel": "E-Mail", "consent": "Yes"})
+    assert (known.channel, known.consent) == ("email", "given")

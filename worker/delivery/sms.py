@@ -1,0 +1,108 @@
+"""Hands text messages to a gateway through Apprise, which knows some hundred of them by their URLs.
+
+What must stay true: what Apprise says of a failure (its log, which repeats numbers) is read here for its kind and goes
+nowhere; a number that the gateway's plugin leaves out is never taken for one that was told.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+from urllib.parse import quote
+
+from bookcli.core.errors import InvalidInput
+from bookcli.core.model.messages import Letter
+
+from .problems import NotSent, ServerAway, refusal
+
+NUMBER = "{phone}"
+CONNECT_SECONDS, ANSWER_SECONDS = 5, 15
+_E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+_STATUS = re.compile(r"error=(\d{3})\b")
+_NOT_REACHED = re.compile(r"NewConnectionError|ConnectTimeout|NameResolutionError|CERTIFICATE_VERIFY_FAILED")
+
+
+class Texter:
+    """One gateway: an Apprise URL with `{phone}` in it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._apprise = _apprise()
+        self._log = _Listener()
+        if NUMBER not in url or self._plugin("+4930901820") is None:
+            raise InvalidInput(
+                "The setting sms_url is no Apprise URL with {phone} in it.",
+                hint="For example BOOKCLI_SMS_URL='twilio://SID:TOKEN@FROM/{phone}'",
+                code="config-invalid",
+            )
+
+    def send(self, letter: Letter) -> None:
+        """Hands a message over. Raises NotSent, ServerAway."""
+        if not _E164.fullmatch(letter.recipient):
+            raise NotSent("bad-number", permanent=True)
+        plugin = self._plugin(letter.recipient)
+        if plugin is None or self._log.heard("Dropped"):
+            raise NotSent("bad-number", permanent=True)
+        plugin.socket_connect_timeout, plugin.socket_read_timeout = CONNECT_SECONDS, ANSWER_SECONDS
+        taken = plugin.notify(body=letter.text, title="", body_format=self._apprise.NotifyFormat.TEXT)
+        if not taken or self._log.heard("Dropped"):
+            raise self._log.reason()
+
+    def rest(self) -> None:
+        """Nothing stays open."""
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def _plugin(self, number: str) -> Any:
+        """The gateway for one number; None when the URL is none that Apprise understands."""
+        self._log.forget()
+        asset = self._apprise.AppriseAsset(
+            app_id="bookcli", storage_mode=self._apprise.PersistentStoreMode.MEMORY, secure_logging=True
+        )
+        return self._apprise.Apprise.instantiate(self._url.replace(NUMBER, quote(number, safe="")), asset=asset)
+
+
+class _Listener(logging.Handler):
+    """Takes all that Apprise logs, and keeps it until the next message at most."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self._said: list[str] = []
+        logger = logging.getLogger("apprise")
+        logger.handlers, logger.propagate = [self], False
+        logger.setLevel(logging.DEBUG)
+        logging.getLogger("urllib3").propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage()[:2000])
+
+    def forget(self) -> None:
+        self._said = []
+
+    def heard(self, word: str) -> bool:
+        return any(line.startswith(word) for line in self._said)
+
+    def reason(self) -> NotSent | ServerAway:
+        """Why the message was not taken."""
+        text = "\n".join(self._said)
+        if found := _STATUS.search(text):
+            return refusal("sms", int(found[1]))
+        if _NOT_REACHED.search(text):
+            return ServerAway("sms-away")
+        if "Connection error" in text:
+            return ServerAway("sms-cut-off", tried=True)
+        return NotSent("sms-not-taken", permanent=False)
+
+
+def _apprise() -> Any:
+    try:
+        import apprise  # noqa: PLC0415 - an extra that not everybody has installed
+    except ImportError:
+        raise InvalidInput(
+            "Text messages need Apprise, which is not installed.",
+            hint="pip install 'bookcli[channels]'",
+            code="apprise-missing",
+        ) from None
+    return apprise
