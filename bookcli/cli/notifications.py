@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from ..core.errors import InvalidInput
 from . import params
 from .command import Desk, new_app
-from .output import View, plain, write_lines
+from .output import View, plain, write
 
 _TIMES = ("made_for", "due_at", "sent_at", "failed_at", "cancelled_at")
 MESSAGES = View(
@@ -161,22 +162,13 @@ def remind(
 
 
 def metrics(desk: Desk) -> None:
-    """Print numbers for Prometheus, in its text format.
+    """Print numbers for Prometheus, in its text format. A worker serves the same: worker run --metrics-port.
 
     \b
     Examples:
       bookcli metrics
     """
-    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
-
-    lines, told = [], set()
-    for name, labels, value in notifications.measures(desk.context):
-        if name not in told:
-            lines.append(f"# TYPE bookcli_{name} gauge")
-            told.add(name)
-        inside = ",".join(f'{key}="{text}"' for key, text in labels.items())
-        lines.append(f"bookcli_{name}{f'{{{inside}}}' if inside else ''} {value:g}")
-    write_lines(lines)
+    write(importlib.import_module("worker.metrics").text(desk.context))
 
 
 def _span(text: str) -> timedelta:
