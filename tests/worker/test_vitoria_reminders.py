@@ -66,7 +66,7 @@ def test_reminders_are_as_many_as_are_booked_in_the_window_and_all_are_sent(
         "--report",
         str(report),
     )
-    clinic.run(tmp_path, "UPDATE patient SET email = 'p' || patient_id || '@patients.example'")
+    clinic.run("UPDATE patient SET email = 'p' || patient_id || '@patients.example'")
 
     # The window ends on a Sunday, when nobody has an appointment, so that it may end at any hour.
     today = datetime.now(ZONE).date()
