@@ -387,6 +387,7 @@ CREATE TABLE request (
 );
 COMMENT ON TABLE request IS 'What became of each request key: the same question always gets the same answer.';
 COMMENT ON COLUMN request.fingerprint IS 'md5 of the request''s content without its key.';
+CREATE INDEX request_by_time ON request USING brin (created_at) WITH (autosummarize = on);
 
 CREATE TABLE waiting (
   waiting_id  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -456,6 +457,7 @@ COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code:
 CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
 CREATE INDEX notification_of_refusals ON notification (message_id) WHERE request_key IS NOT NULL;
 CREATE INDEX notification_failed ON notification (failed_at) WHERE failed_at IS NOT NULL;
+CREATE INDEX notification_sent ON notification USING brin (sent_at) WITH (autosummarize = on);
 
 CREATE TABLE audit (
   audit_id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -543,6 +545,7 @@ INSERT INTO permission VALUES
   ('verify', 'count the invariants and prove the audit'),
   ('expire-holds', 'give back the places of holds whose time is over'),
   ('remind', 'make the reminders that are due'),
+  ('publish-hours', 'open the slots that weekly hours say'),
   ('send', 'send messages and replay kept requests');
 
 CREATE TABLE role_permission (
@@ -559,7 +562,7 @@ INSERT INTO role_permission
       ('desk', '{see-patients,edit-patients,book,expire-holds}'::text[]),
       ('manager', '{see-patients,edit-patients,book,expire-holds,record-history,manage-schedules,manage-capacity,manage-catalog,manage-staff,export,read-audit,seal-audit,verify,remind}'),
       ('auditor', '{read-audit,seal-audit,verify}'),
-      ('worker', '{send,remind,expire-holds,seal-audit,verify}'),
+      ('worker', '{send,remind,expire-holds,publish-hours,seal-audit,verify}'),
       ('owner', '{manage-staff,seal-audit,verify}')) AS roles (role, permissions),
     LATERAL unnest(permissions) AS permission;
 
@@ -1843,15 +1846,10 @@ COMMENT ON FUNCTION set_status IS 'Arrive, check-in, fulfil, noshow and their co
 
 -- The kernel: slots -----------------------------------------------------------------------------------------------
 
-CREATE FUNCTION publish(slots jsonb, token text DEFAULT NULL) RETURNS TABLE (published integer, present integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION open_slots(slots jsonb) RETURNS TABLE (published integer, present integer)
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
-DECLARE
-  acting acting;
 BEGIN
-  acting := enter(token, 'manage-schedules');
-  PERFORM stay_within(acting, ARRAY(
-    SELECT r.site_id FROM jsonb_to_recordset(slots) AS w (resource_id integer) JOIN resource r USING (resource_id)));
   -- Closing takes the site's row too, so that neither overlooks what the other is about to write.
   PERFORM FROM site WHERE site_id IN (
       SELECT r.site_id FROM jsonb_to_recordset(slots) AS w (resource_id integer) JOIN resource r USING (resource_id))
@@ -1878,9 +1876,47 @@ BEGIN
   )
   SELECT (SELECT count(*) FROM made)::integer, ((SELECT count(*) FROM wanted) - (SELECT count(*) FROM made))::integer;
 END $$;
-COMMENT ON FUNCTION publish IS
+COMMENT ON FUNCTION open_slots IS
   'Opens slots for booking. One that is there already, or would lie over another of its resource, is left as it is, '
   'so publishing a period twice is harmless. Slots inside a closure start closed.';
+
+CREATE FUNCTION publish(slots jsonb, token text DEFAULT NULL) RETURNS TABLE (published integer, present integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting;
+BEGIN
+  acting := enter(token, 'manage-schedules');
+  PERFORM stay_within(acting, ARRAY(
+    SELECT r.site_id FROM jsonb_to_recordset(slots) AS w (resource_id integer) JOIN resource r USING (resource_id)));
+  RETURN QUERY SELECT * FROM open_slots(slots);
+END $$;
+COMMENT ON FUNCTION publish IS 'Opens slots, whatever the weekly hours say.';
+
+CREATE FUNCTION publish_hours(slots jsonb, token text DEFAULT NULL) RETURNS TABLE (published integer, present integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'publish-hours');
+  -- Times of day are compared as the site's clocks show them: on a day on which they change that may leave out a slot
+  -- that somebody with more rights can publish, and never lets one in that lies outside the hours.
+  RETURN QUERY SELECT * FROM open_slots((
+    SELECT coalesce(jsonb_agg(to_jsonb(w)), '[]')
+      FROM jsonb_to_recordset(slots) AS w (resource_id integer, starts_at timestamptz, ends_at timestamptz,
+                                           local_start timestamp, capacity integer)
+     WHERE w.starts_at > now() AND w.starts_at < now() + interval '2 years'
+       AND EXISTS (
+        SELECT FROM schedule h JOIN resource r USING (resource_id) JOIN site p USING (site_id)
+         WHERE h.resource_id = w.resource_id AND r.active AND p.active
+           AND h.valid @> w.local_start::date AND h.weekday = extract(isodow FROM w.local_start) AND h.capacity = w.capacity
+           AND w.local_start = w.starts_at AT TIME ZONE p.zone
+           AND w.ends_at = w.starts_at + make_interval(mins => h.slot_minutes)
+           AND w.local_start::time >= h.opens AND w.ends_at AT TIME ZONE p.zone <= w.local_start::date + h.closes::interval
+           AND extract(epoch FROM w.starts_at - (w.local_start::date + h.opens) AT TIME ZONE p.zone)::integer % (h.slot_minutes * 60) = 0)));
+END $$;
+COMMENT ON FUNCTION publish_hours IS
+  'Opens those of the slots that are to come and that the weekly hours of their resource say, as they say them; the others '
+  'are left out. For a machine, which may open nothing of its own.';
 
 CREATE FUNCTION set_capacity(slot integer, new_capacity integer, token text DEFAULT NULL) RETURNS TABLE (verdict text, capacity integer, booked integer, version integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -3287,21 +3323,47 @@ CREATE FUNCTION measures(token text DEFAULT NULL) RETURNS TABLE (name text, labe
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 BEGIN
   PERFORM enter(token, 'verify');
+  -- Asked every few seconds: nothing here reads what is long over.
   RETURN QUERY
-    SELECT 'messages', jsonb_build_object('kind', n.kind, 'channel', coalesce(n.channel, ''), 'state', message_state(n)), count(*)::float8
-      FROM notification n GROUP BY n.kind, n.channel, message_state(n)
+    WITH waiting AS MATERIALIZED (
+      SELECT n.kind, n.due_at, n.reason, message_state(n) AS state FROM notification n
+       WHERE num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0
+    ), locks AS MATERIALIZED (
+      SELECT CASE l.locktype WHEN 'advisory' THEN 'advisory' ELSE 'other' END AS kind, clock_timestamp() - l.waitstart AS waited
+        FROM pg_locks l
+       WHERE NOT l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+    ), kinds (kind) AS (VALUES ('advisory'), ('other'))
+    SELECT 'messages', jsonb_build_object('kind', w.kind, 'state', w.state), count(*)::float8 FROM waiting w GROUP BY w.kind, w.state
     UNION ALL
-    SELECT 'message_oldest_seconds', '{}', coalesce(extract(epoch FROM now() - min(n.due_at)), 0)
-      FROM notification n WHERE num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0 AND n.due_at <= now()
+    SELECT 'messages_due', '{}', count(*) FROM waiting w WHERE w.due_at <= now()
     UNION ALL
-    SELECT 'requests', jsonb_build_object('verdict', r.verdict), count(*) FROM request r GROUP BY r.verdict
+    SELECT 'message_oldest_seconds', '{}', coalesce(extract(epoch FROM now() - min(w.due_at)), 0) FROM waiting w WHERE w.due_at <= now()
     UNION ALL
-    SELECT 'holds', '{}', count(*) FROM appointment a WHERE a.status = 'pending' AND a.held_until > now()
+    SELECT 'messages_put_off', jsonb_build_object('reason', w.reason), count(*) FROM waiting w WHERE w.reason <> '' GROUP BY w.reason
     UNION ALL
-    SELECT 'oversold_slots', '{}', count(*) FROM slot s WHERE s.booked NOT BETWEEN 0 AND s.capacity
+    SELECT 'messages_sent_last_hour', jsonb_build_object('channel', coalesce(n.channel, 'none'), 'kind', n.kind), count(*)
+      FROM notification n WHERE n.sent_at > now() - interval '1 hour' GROUP BY n.channel, n.kind
     UNION ALL
-    SELECT 'lock_waits', '{}', count(*) FROM pg_locks l
-     WHERE NOT l.granted AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database());
+    SELECT 'messages_failed', jsonb_build_object('channel', coalesce(n.channel, 'none'), 'reason', n.reason), count(*)
+      FROM notification n WHERE n.failed_at IS NOT NULL GROUP BY n.channel, n.reason
+    UNION ALL
+    SELECT 'requests_last_hour', jsonb_build_object('verdict', r.verdict), count(*)
+      FROM request r WHERE r.created_at > now() - interval '1 hour' GROUP BY r.verdict
+    UNION ALL
+    SELECT 'holds', jsonb_build_object('state', h.state), count(a.held_until)
+      FROM (VALUES ('open', true), ('expired', false)) AS h (state, still)
+      LEFT JOIN appointment a ON a.status = 'pending' AND (a.held_until > now()) = h.still GROUP BY h.state
+    UNION ALL
+    SELECT 'oversold_slots', '{}', count(*)
+      FROM resource r JOIN slot s USING (resource_id)
+     WHERE s.local_start > now()::timestamp - interval '2 days'
+       AND (s.booked NOT BETWEEN 0 AND s.capacity
+            OR s.booked > 0 AND (SELECT count(*) FROM occupancy o WHERE o.slot_id = s.slot_id) NOT BETWEEN 0 AND s.capacity)
+    UNION ALL
+    SELECT 'lock_waits', jsonb_build_object('kind', k.kind), count(l.kind) FROM kinds k LEFT JOIN locks l USING (kind) GROUP BY k.kind
+    UNION ALL
+    SELECT 'lock_wait_seconds', jsonb_build_object('kind', k.kind), coalesce(extract(epoch FROM max(l.waited)), 0)
+      FROM kinds k LEFT JOIN locks l USING (kind) GROUP BY k.kind;
 END $$;
 COMMENT ON FUNCTION measures IS 'Numbers to watch, without a patient in them.';
 
@@ -3543,7 +3605,7 @@ GRANT EXECUTE ON FUNCTION add_staff, change_staff, reset_password, list_staff, l
 GRANT EXECUTE ON FUNCTION add_to_waitlist, waitlist, remove_from_waitlist TO bookcli_desk;
 GRANT EXECUTE ON FUNCTION offer_place TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION let_holds_expire TO bookcli_desk, bookcli_worker;
-GRANT EXECUTE ON FUNCTION find_slots TO bookcli_worker;
+GRANT EXECUTE ON FUNCTION find_slots, publish_hours TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION day_board TO bookcli_desk;
 GRANT EXECUTE ON FUNCTION claim_notifications, lease_notifications, mark_sent, mark_failed, book_for TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION remind TO bookcli_desk, bookcli_worker;

@@ -1,4 +1,4 @@
-"""`python -m worker run|status|pause|resume`: the same as `bookcli worker`, for whoever supervises processes.
+"""`python -m worker`: the same as `bookcli worker run`, for whoever supervises processes; `status` and others too.
 
 What must stay true: it ends with the same codes as bookcli.
 """
@@ -8,5 +8,11 @@ from __future__ import annotations
 import importlib
 import sys
 
+
+def _words(given: list[str]) -> list[str]:
+    named = given and (not given[0].startswith("-") or given[0] in ("-h", "--help"))
+    return ["worker", *given] if named else ["worker", "run", *given]
+
+
 if __name__ == "__main__":
-    sys.exit(importlib.import_module("bookcli.cli.main").main(["worker", *sys.argv[1:]]))
+    sys.exit(importlib.import_module("bookcli.cli.main").main(_words(sys.argv[1:])))

@@ -39,8 +39,12 @@ def send(ids: list[int]) -> None:
         sending.send(context, carriers, ids, Ground.stopping)
     except Exception as problem:  # noqa: BLE001 - an error text may quote a patient
         let_go()
-        log.warning("a batch of %d messages failed: %s", len(ids), type(problem).__name__)
-        raise JobFailed(type(problem).__name__) from None
+        kind = type(problem).__name__
+        log.warning(
+            "a batch of %(messages)d messages failed: %(error)s",
+            {"event": "batch-failed", "messages": len(ids), "error": kind},
+        )
+        raise JobFailed(kind) from None
 
 
 def begin(context: Context) -> None:

@@ -55,7 +55,7 @@ class Crew:
         """Notices who has ended, and starts them again after a pause."""
         ended = self._reap()
         if ended and not Ground.stopping:
-            log.warning("ended and started again: %s", ", ".join(ended))
+            log.warning("ended and started again: %(parts)s", {"event": "restarted", "parts": ", ".join(ended)})
             time.sleep(PAUSE_AFTER_DEATH)
             self.start()
 
@@ -87,27 +87,26 @@ class Crew:
         return ended
 
 
-def run(context: Context, *, processes: int = 2, burst: bool = False) -> None:
+def run(context: Context, *, processes: int = 2, burst: bool = False, metrics: tuple[str, int] | None = None) -> None:
     """Sends until it is told to stop (SIGTERM, SIGINT); with `burst` until nothing is left to be sent.
 
+    `metrics` is the address and port at which the numbers to watch are served meanwhile.
     Raises InvalidInput, Unavailable, NotAllowed when it cannot even begin.
     """
+    context.settings.check()
     url = servers.queue_url(context)
     notifications.sign_in_worker(context)
     notifications.check(context)
     Carriers(context).prepare()
     trust()  # read once, before anybody is forked
+    work = _others(context, metrics) if not burst else {}
     context.close()  # what is forked must not share a connection
     gc.freeze()  # nor does it look again and again through all that was imported: a fifth of the time of sending
-    work: dict[str, Callable[[], None]] = {
-        f"sender {n}": lambda: _send(context, url, burst=burst) for n in range(1, processes + 1)
-    }
-    if not burst:
-        work["timetable"] = lambda: timetable.run(context.another(), Ground.stopping)
+    work |= {f"sender {n}": lambda: _send(context, url, burst=burst) for n in range(1, processes + 1)}
     crew = Crew(work)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
-    log.info("running with %d sending processes", processes)
+    log.info("running with %(processes)d sending processes", {"event": "running", "processes": processes})
     relay = Relay(context, connected(url), processes)
     try:
         if burst:
@@ -118,6 +117,19 @@ def run(context: Context, *, processes: int = 2, burst: bool = False) -> None:
         Ground.stopping.set()
         crew.stop()
         log.info("stopped")
+
+
+def _others(context: Context, metrics: tuple[str, int] | None) -> dict[str, Callable[[], None]]:
+    """What is done beside sending; the port is bound before anything is forked. Raises InvalidInput."""
+    work: dict[str, Callable[[], None]] = {
+        "timetable": lambda: timetable.run(context.another(), Ground.stopping),
+    }
+    if metrics is not None:
+        from . import metrics_port  # noqa: PLC0415 - prometheus_client, only where numbers are served
+
+        port = metrics_port.Port(*metrics)
+        work["metrics"] = lambda: metrics_port.serve(context.another(), port, Ground.stopping)
+    return work
 
 
 def _empty(relay: Relay, crew: Crew) -> None:
@@ -154,14 +166,18 @@ def _pass_on(relay: Relay) -> int:
     try:
         return relay.pass_on()
     except redis.RedisError as problem:
-        log.warning("the queue is away: %s", type(problem).__name__)
+        log.warning(*_away("queue", type(problem).__name__))
         time.sleep(PAUSE_AFTER_DEATH)
     except NotAllowed:
         raise
     except BookcliError as problem:
-        log.warning("the database is away: %s", problem.code)
+        log.warning(*_away("database", problem.code))
         time.sleep(PAUSE_AFTER_DEATH)
     return -1
+
+
+def _away(server: str, code: str) -> tuple[str, dict[str, str]]:
+    return "the %(server)s is away: %(code)s", {"event": "server-away", "server": server, "code": code}
 
 
 def connected(url: str) -> redis.Redis:
@@ -194,7 +210,7 @@ def _fork(work: Callable[[], None]) -> int:
         work()
         code = 0
     except redis.RedisError as problem:
-        log.warning("the queue is away: %s", type(problem).__name__)
+        log.warning(*_away("queue", type(problem).__name__))
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -63,7 +63,10 @@ class Marks:
             except (Unavailable, OutcomeUnknown) as problem:
                 if time.monotonic() > until:
                     raise
-                log.warning("%d messages were sent and cannot be marked yet: %s", len(ids), problem.code)
+                log.warning(
+                    "%(messages)d messages were sent and cannot be marked yet: %(code)s",
+                    {"event": "not-marked", "messages": len(ids), "code": problem.code},
+                )
                 time.sleep(AWAY_PAUSE)
 
     def __enter__(self) -> Marks:
@@ -120,14 +123,14 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
         carriers.send(letter)
     except InvalidInput as wrong:
         # A template or a setting: somebody will put it right.
-        log.error("message %d cannot be written: %s", ids[0], wrong.code)
+        log.error("message %(message)d cannot be written: %(code)s", _said("not-written", ids[0], wrong.code))
         notifications.mark_failed(context, ids, wrong.code)
     except NotSent as problem:
-        log.info("message %d was not sent: %s", ids[0], problem.code)
+        log.info("message %(message)d was not sent: %(code)s", _said("not-sent", ids[0], problem.code))
         notifications.mark_failed(context, ids, problem.code, permanent=problem.permanent)
     except ServerAway as away:
         if away.tried:
-            log.info("message %d may have been sent: %s", ids[0], away.code)
+            log.info("message %(message)d may have been sent: %(code)s", _said("perhaps-sent", ids[0], away.code))
             notifications.mark_failed(context, ids, away.code)
         raise
     else:
@@ -140,5 +143,11 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
 def _give_back(context: Context, messages: Sequence[tuple[Outgoing, ...]], code: str, seconds: int) -> None:
     ids = [row.notification_id for message in messages for row in message]
     if ids:
-        log.info("%d messages are put off: %s", len(ids), code)
+        log.info(
+            "%(messages)d messages are put off: %(code)s", {"event": "put-off", "messages": len(ids), "code": code}
+        )
         notifications.mark_failed(context, ids, code, retry_after=seconds)
+
+
+def _said(event: str, message: int, code: str) -> dict[str, object]:
+    return {"event": event, "message": message, "code": code}

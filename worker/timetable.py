@@ -1,4 +1,5 @@
-"""What is done again and again: holds that are over, the audit that is not sealed, requests that desks have copied.
+"""What is done again and again: holds that are over, the audit that is not sealed, requests that desks have copied, the
+cache that is kept warm and the slots that are opened ahead.
 
 What must stay true: each of these may be done by any number of workers at once, because the database does it once.
 """
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from bookcli.core.context import Context
 from bookcli.core.errors import BookcliError
-from bookcli.core.services import appointments, audit, pending, waitlist
+from bookcli.core.services import appointments, audit, cache, pending, schedules, tasks, waitlist
 
 from .stopping import Stopping
 
@@ -33,7 +34,11 @@ TASKS = (
     Task("seal", 5, audit.seal),
     Task("replay", 10, pending.replay_copies),
     Task("offers", 15, waitlist.offer),
+    Task("warm", 30, cache.keep_warm),
+    Task("publish", 900, schedules.publish_ahead),
 )
+QUIET = frozenset({"seal", "warm"})
+"""What there is always something to do of."""
 
 
 def run(context: Context, stopping: Stopping, *, step: float = 0.5) -> None:
@@ -49,11 +54,13 @@ def run(context: Context, stopping: Stopping, *, step: float = 0.5) -> None:
 
 def do(context: Context, task: Task) -> int:
     """Does a task once; a server that is away is a reason to try again later, not to end."""
+    done, code = 0, ""
     try:
         done = task.work(context)
     except BookcliError as problem:
-        log.info("%s: %s", task.name, problem.code)
-        return 0
-    if done and task.name != "seal":
-        log.info("%s: %d", task.name, done)
+        code = problem.code
+        log.info("%(task)s: %(code)s", {"event": "task-put-off", "task": task.name, "code": code})
+    if done and task.name not in QUIET:
+        log.info("%(task)s: %(done)d", {"event": "task", "task": task.name, "done": done})
+    tasks.note(context, task.name, done, code)
     return done

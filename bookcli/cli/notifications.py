@@ -11,7 +11,7 @@ import typer
 from ..core.errors import InvalidInput
 from . import params
 from .command import Desk, new_app
-from .output import View, plain, write_lines
+from .output import View, plain, write
 
 if TYPE_CHECKING:
     from ..core.model.messages import Letter
@@ -190,22 +190,13 @@ def remind(
 
 
 def metrics(desk: Desk) -> None:
-    """Print numbers for Prometheus, in its text format.
+    """Print numbers for Prometheus, in its text format. A worker serves the same: worker run --metrics-port.
 
     \b
     Examples:
       bookcli metrics
     """
-    from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
-
-    lines, told = [], set()
-    for name, labels, value in notifications.measures(desk.context):
-        if name not in told:
-            lines.append(f"# TYPE bookcli_{name} gauge")
-            told.add(name)
-        inside = ",".join(f'{key}="{text}"' for key, text in labels.items())
-        lines.append(f"bookcli_{name}{f'{{{inside}}}' if inside else ''} {value:g}")
-    write_lines(lines)
+    write(importlib.import_module("worker.metrics").text(desk.context))
 
 
 def _head(letter: Letter) -> str:

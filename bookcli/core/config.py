@@ -58,6 +58,11 @@ class Settings:
         "a name for the database in the cache, for desks that reach one database by different addresses"
     )
 
+    warm_days: str = _setting("workers: days ahead whose availability is kept in the cache; 0 for none", "14")
+    publish_days: str = _setting(
+        "workers: days ahead for which the slots that weekly hours say are opened; 0 leaves that to `schedule publish`",
+        "0",
+    )
     smtp_url: str = _setting(
         "mail server of the workers: smtps://USER:PASSWORD@HOST:465, or smtp://HOST:587, which must offer STARTTLS "
         "unless it is this machine"
@@ -128,6 +133,16 @@ class Settings:
             raise _not_allowed("motion", "must be full or reduced")
         return self.motion == "full"
 
+    @property
+    def days_to_warm(self) -> int:
+        """`warm_days` as a number. Raises InvalidInput."""
+        return _days("warm_days", self.warm_days, 400)
+
+    @property
+    def days_to_publish(self) -> int:
+        """`publish_days` as a number. Raises InvalidInput."""
+        return _days("publish_days", self.publish_days, 730)
+
     @cached_property
     def mrn_regex(self) -> re.Pattern[str] | None:
         """`mrn_pattern`, compiled; None when it is not set. Raises InvalidInput."""
@@ -170,6 +185,14 @@ class Settings:
         """Looks at every setting that has a form. Raises InvalidInput."""
         _ = self.deadline_seconds, self.mrn_must_be_typed, self.phone_country, self.cache_seconds
         _ = self.lock_seconds, self.moves
+        _ = self.days_to_warm, self.days_to_publish
+
+
+def _days(name: str, text: str, most: int) -> int:
+    days = int(text) if re.fullmatch("[0-9]{1,4}", text.strip()) else -1
+    if not 0 <= days <= most:
+        raise _not_allowed(name, f"must be a number of days between 0 and {most}")
+    return days
 
 
 def _not_allowed(name: str, what: str) -> InvalidInput:

@@ -144,18 +144,21 @@ class Context:
 
     def slot_cache(self) -> SlotCache | None:
         """The availability cache, if there is a Redis or the embedded Valkey runs; starts and imports nothing."""
-        if self._cache is None:
-            address = self.settings.redis_url or self._embedded_valkey()
-            if address:
-                from .adapters import breaker, slot_cache  # noqa: PLC0415 - only where there is a Redis
+        if self._cache is None and (address := self.queue_address):
+            from .adapters import breaker, slot_cache  # noqa: PLC0415 - only where there is a Redis
 
-                self._cache = slot_cache.SlotCache(
-                    address,
-                    slot_cache.database_id(self.dsn, self.settings.cache_name),
-                    self.settings.cache_seconds,
-                    breaker.Breaker(self.paths.cache_away_file),
-                )
+            self._cache = slot_cache.SlotCache(
+                address,
+                slot_cache.database_id(self.dsn, self.settings.cache_name),
+                self.settings.cache_seconds,
+                breaker.Breaker(self.paths.cache_away_file),
+            )
         return self._cache
+
+    @property
+    def queue_address(self) -> str:
+        """The address of the Redis that was set, or of the embedded Valkey if it runs; empty when there is none."""
+        return self.settings.redis_url or self._embedded_valkey()
 
     def _embedded_valkey(self) -> str:
         try:

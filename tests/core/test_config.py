@@ -23,6 +23,8 @@ def test_a_pattern_is_compiled_once() -> None:
     ("setting", "text"),
     [
         ("deadline", "soon"),
+        *(("warm_days", text) for text in ("two", "-1", "401", "1.5")),
+        *(("publish_days", text) for text in ("", "731", "²")),
         *(("mrn_pattern", text) for text in ("(", "[0-9]*", "(|x)", "a{9999999999}", "x" * 201)),
         *(("mrn_check", text) for text in ("verhoeff", "mod 97")),
         *(("phone_region", text) for text in ("Germany", "D3", "+49")),

@@ -32,9 +32,10 @@ SLOTS, LEASE = "bookcli:slots:clinic:north:mri:2026-12-01", "bookcli:slots:clini
 CATALOG, CATALOG_LIST = "bookcli:catalog:clinic", "bookcli:catalog:clinic:list"
 TESTS, FOUND = "bookcli:tests:clinic:north:2026-12-01", "bookcli:found:clinic"
 PENDING, JOBS, FOREIGN = "bookcli:pending", "rq:queue:messages", "session:somebody"
+TASKS = "bookcli:worker:tasks"
 CHANGES, WAKE = "bookcli:changes:clinic:north", "bookcli:wake"
 OUTSIDE = (FOREIGN, "bookcli:slots", "bookcli:refresh:north", "bookcli:changes:clinic", "rq", "bookcli:pending:2")
-KEYS = (SLOTS, LEASE, CATALOG, CATALOG_LIST, TESTS, FOUND, PENDING, JOBS, *OUTSIDE)
+KEYS = (SLOTS, LEASE, CATALOG, CATALOG_LIST, TESTS, FOUND, PENDING, TASKS, JOBS, *OUTSIDE)
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "get": ("GET", "{key}"),
@@ -93,7 +94,7 @@ AT_CACHES = {
     CATALOG_LIST: ENTRIES | {"sadd", "pexpire"},
     TESTS: SCRIPTS | {"sadd", "pexpire", "smembers"},
     FOUND: SCRIPTS | {"hincrby", "hmget", "del"},
-    PENDING: frozenset({"xadd", "xrange", "xdel"}),
+    PENDING: frozenset({"xadd", "xrange", "xdel", "xlen"}),
 }
 AT_JOBS = frozenset(
     {
@@ -102,7 +103,10 @@ AT_JOBS = frozenset(
         *("hset", "hgetall", "hmget", "hincrby", "hdel"),
     }
 )
-ALLOWED: dict[str, dict[str, frozenset[str]]] = {"desk": AT_CACHES, "worker": {**AT_CACHES, JOBS: AT_JOBS}}
+ALLOWED: dict[str, dict[str, frozenset[str]]] = {
+    "desk": {**AT_CACHES, TASKS: frozenset({"hgetall"})},
+    "worker": {**AT_CACHES, TASKS: frozenset({"hset", "hgetall", "expire"}), JOBS: AT_JOBS},
+}
 """User → key → what is allowed there; everything else is refused."""
 
 WITHOUT_KEYS: dict[str, tuple[str, ...]] = {

@@ -120,8 +120,8 @@ def test_the_numbers_to_watch_are_printed_for_prometheus(clinic: Clinic, workers
     book(clinic, 2)
     workers.burst()
     done = subprocess.run([BOOKCLI, "metrics"], env=workers.environment, capture_output=True, text=True)
-    assert 'bookcli_messages{kind="confirmation",state="sent",channel="email"} 2' in done.stdout, done
-    assert "bookcli_oversold_slots 0" in done.stdout
+    assert 'bookcli_messages_sent_last_hour{channel="email",kind="confirmation"} 2.0' in done.stdout, done
+    assert "bookcli_oversold_slots 0.0" in done.stdout
 
 
 def test_only_a_worker_is_handed_what_messages_are_written_from(clinic: Clinic) -> None:

@@ -75,6 +75,11 @@ class PendingStream:
         opened = [(entry.decode(), self._opened(fields)) for entry, fields in entries]
         return [Copy(entry, document) for entry, document in opened if document is not None]
 
+    def count(self) -> int:
+        """How many copies there are, sealed with whatever key."""
+        with _away():
+            return int(self._redis.xlen(STREAM))
+
     def forget(self, *entries: str) -> None:
         """Removes entries whose end is known."""
         if entries:

@@ -193,13 +193,14 @@ class SlotCache:
         self._known = None
         self.drop()
 
-    def lease(self, days: Sequence[Day], *, anyway: bool = False) -> Lease:
+    def lease(self, days: Sequence[Day], *, anyway: bool = False, young: float = 0.0) -> Lease:
         """Takes the right to refresh days that nobody else is refreshing; it ends by itself after `LEASE_MS`.
 
-        Those that are fresh by now are left alone, unless they are to be read `anyway`.
+        Those that are fresh by now, or were read less than `young` seconds ago and have not changed in a way unknown
+        since, are left alone, unless they are to be read `anyway`.
         """
         pairs = [(self.key(day), self._list(day.site, day.day), day.test) for day in days]
-        return self._leased(pairs, 0 if anyway else int(self._soft * 1000))
+        return self._leased(pairs, 0 if anyway else int(max(self._soft, young) * 1000))
 
     def lease_catalog(self) -> Lease:
         """The same for the catalog."""

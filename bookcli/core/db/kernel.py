@@ -100,6 +100,13 @@ def publish(connection: Connection, slots: Sequence[dict[str, Any]]) -> tuple[in
     return published, present
 
 
+def publish_hours(connection: Connection, slots: Sequence[dict[str, Any]]) -> int:
+    """The same for a machine, which may open only what weekly hours say; how many were opened."""
+    values = (_json(slots), connection.token)
+    published, _ = _one(connection, "SELECT * FROM app.publish_hours(%s::jsonb, %s)", values)
+    return int(published)
+
+
 def set_capacity(connection: Connection, slot: int, capacity: int) -> tuple[str, int | None, int | None, int | None]:
     """(verdict, capacity, booked, version)."""
     verdict, capacity_now, booked, version = _one(

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 
 from .. import clock
 from ..adapters.slot_cache import SlotCache
+from ..adapters.slot_entries import Lease
 from ..context import Context
 from ..errors import Unavailable
 from ..model.availability import Catalog, Day
@@ -19,6 +20,10 @@ from . import readings, suggestions
 
 DAYS = 28
 _DAYS_AT_ONCE = 28
+YOUNG_SECONDS = 900.0
+"""How old what is kept ahead may become: it is for the first search of the day, and for when the database is away."""
+WARM_SECONDS = 2.0
+"""How long one round of keeping warm may take; the next one goes on where it ended."""
 Progress = Callable[[int, int | None], None]
 
 
@@ -68,6 +73,30 @@ def warm(context: Context, *, site: str = "", days: int = DAYS, on_progress: Pro
     return kept
 
 
+def keep_warm(context: Context, *, young: float = YOUNG_SECONDS, seconds: float = WARM_SECONDS) -> int:
+    """Reads those of the coming `warm_days` that are not in the cache or were read long ago; how many are kept now.
+
+    Any number may do this at once: a day is read by whoever has its lease. Raises Unavailable.
+    """
+    days = context.settings.days_to_warm
+    cache = context.slot_cache()
+    if not days or cache is None:
+        return 0
+    _still(cache)
+    until = time.monotonic() + seconds
+    catalog = readings.catalog(context)
+    kept = 0
+    for part in _wanted(catalog, "", days):
+        lease = cache.lease(part, young=young)
+        missing = [day for day in part if cache.key(day) in lease.keys]
+        if missing:
+            kept += _filled(context, cache, catalog, lease, missing)
+            if time.monotonic() > until:
+                break
+    _still(cache)
+    return kept
+
+
 def _wanted(catalog: Catalog, site: str, days: int) -> list[list[Day]]:
     """The days of each test at each site, in parts of one test and one site."""
     parts = []
@@ -81,7 +110,10 @@ def _wanted(catalog: Catalog, site: str, days: int) -> list[list[Day]]:
 
 
 def _refresh(context: Context, cache: SlotCache, catalog: Catalog, days: list[Day]) -> int:
-    lease = cache.lease(days, anyway=True)
+    return _filled(context, cache, catalog, cache.lease(days, anyway=True), days)
+
+
+def _filled(context: Context, cache: SlotCache, catalog: Catalog, lease: Lease, days: list[Day]) -> int:
     begun = time.monotonic()
     read = readings.days(context, days, catalog.zones)
     return sum(cache.fill(lease, day, reading, time.monotonic() - begun) for day, reading in read.items())

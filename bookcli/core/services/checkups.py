@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from .. import clock
-from ..adapters import local_sockets
 from ..context import Context
 from ..db import engine, health
 from ..errors import BookcliError, NotAllowed, Unavailable
 from ..model.findings import Finding
-from . import cache, pending
+from . import cache, pending, tasks
 
 LONGEST_UNSENT = timedelta(hours=1)
 LONGEST_WAITING = timedelta(minutes=10)
@@ -34,6 +33,16 @@ def server(context: Context, connection: engine.Connection) -> Iterator[Finding]
     waited = health.oldest_unsent(connection)
     found = f"the oldest unsent message has waited {_length(waited)}" if waited else "no message waits"
     yield Finding("messages", not waited or waited < LONGEST_UNSENT, found, "See whether a worker runs.")
+    yield from _workers(context, waited)
+
+
+def _workers(context: Context, waited: timedelta | None) -> Iterator[Finding]:
+    """Whether workers were seen lately; of one that nobody needs it is no matter that it does not run."""
+    with contextlib.suppress(BookcliError):
+        seen = min((run.age for run in tasks.last_runs(context)), default=None)
+        found = "no worker was seen" if seen is None else f"a worker was seen {_length(timedelta(seconds=seen))} ago"
+        lately = seen is not None and seen < tasks.LONGEST_SILENCE
+        yield Finding("workers", lately or not waited, found, "Start one: bookcli worker run.")
 
 
 def _role(context: Context, connection: engine.Connection) -> Iterator[Finding]:
@@ -88,10 +97,7 @@ def _pool(context: Context, connection: engine.Connection) -> Finding:
 
 def queue(context: Context) -> Iterator[Finding]:
     """The Redis or Valkey that was set or runs here."""
-    url = context.settings.redis_url
-    if not url:
-        with contextlib.suppress(BookcliError, OSError):
-            url = local_sockets.valkey_url(context.paths) if local_sockets.valkey_socket(context.paths).exists() else ""
+    url = context.queue_address
     if not url:
         return
     from ..adapters import queue_health  # noqa: PLC0415 - redis is imported only where there is one

@@ -40,6 +40,12 @@ def forget(context: Context, key: uuid.UUID) -> None:
             stream.forget_request(key)
 
 
+def count(context: Context) -> int:
+    """How many copies there are. Raises Unavailable without Redis, InvalidInput without a good key."""
+    with _stream(context) as stream:
+        return stream.count() if stream is not None else 0
+
+
 def end_each(context: Context, ends: Callable[[Mapping[str, Any]], bool]) -> int:
     """Removes each copy for which `ends` is true, in the order they were made; how many. Raises what `ends` raises."""
     ended = 0

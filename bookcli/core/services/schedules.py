@@ -125,6 +125,29 @@ def publish(
     return Published(published, present, published + present)
 
 
+def publish_ahead(context: Context) -> int:
+    """For a worker: opens what weekly hours say of the coming `publish_days`, from tomorrow on; how many slots.
+
+    Only what is not there yet is sent to the database, and any number may do this at once. Raises Unavailable.
+    """
+    days = context.settings.days_to_publish
+    if not days:
+        return 0
+    first = clock.now().date() + timedelta(days=1)
+    last = first + timedelta(days=days - 1)
+    hours = queries.publishable(context.connection(), first, last, site_code="", resource_code="")
+    slots = _slots(hours, first, last)
+    published = 0
+    try:
+        while batch := list(islice(slots, BATCH)):
+            if missing := _not_there(context, batch):
+                published += once(lambda rows=missing: kernel.publish_hours(context.connection(), rows))  # type: ignore[misc]
+    finally:
+        if published:
+            availability_changes.days_changed(context, {one.schedule.site for one in hours}, first, last)
+    return published
+
+
 def _published(context: Context, batch: list[dict[str, Any]]) -> tuple[int, int]:
     return once(lambda: kernel.publish(context.connection(), batch))
 
@@ -175,14 +198,23 @@ def _absolute(local: datetime, zone: str) -> datetime:
 
 def _missing(context: Context, batch: list[dict[str, Any]]) -> tuple[int, int]:
     """(new, present) of rows, without writing: what publishing them would answer."""
+    new = len(_not_there(context, batch))
+    return new, len(batch) - new
+
+
+def _not_there(context: Context, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of the rows over which no slot of their resource lies."""
     spans = [
         (row["resource_id"], datetime.fromisoformat(row["starts_at"]), datetime.fromisoformat(row["ends_at"]))
         for row in batch
     ]
     period = (min(start for _, start, _ in spans), max(finish for _, _, finish in spans))
     there = queries.present(context.connection(), sorted({resource for resource, _, _ in spans}), period)
-    old = sum(_is_taken(there.get(resource, []), start, finish) for resource, start, finish in spans)
-    return len(batch) - old, old
+    return [
+        row
+        for row, (resource, start, finish) in zip(batch, spans, strict=True)
+        if not _is_taken(there.get(resource, []), start, finish)
+    ]
 
 
 def _is_taken(there: list[tuple[datetime, datetime]], start: datetime, finish: datetime) -> bool:

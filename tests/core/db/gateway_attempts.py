@@ -69,6 +69,7 @@ ATTEMPTS = {
     ),
     "merge_patients": Attempt("edit-patients", "SELECT verdict FROM app.merge_patients('P1', 'P2', %s)"),
     "publish": Attempt("manage-schedules", "SELECT * FROM app.publish('[]', %s)"),
+    "publish_hours": Attempt("publish-hours", "SELECT * FROM app.publish_hours('[]', %s)"),
     "close_period": Attempt(
         "manage-schedules",
         "SELECT slots FROM app.close_period(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)",
@@ -132,7 +133,15 @@ ATTEMPTS = {
         lambda _: b"s" * 16,
     ),
 }
-WORKERS_ONLY = {"claim_notifications", "lease_notifications", "mark_sent", "mark_failed", "book_for", "offer_place"}
+WORKERS_ONLY = {
+    "claim_notifications",
+    "lease_notifications",
+    "mark_sent",
+    "mark_failed",
+    "book_for",
+    "offer_place",
+    "publish_hours",
+}
 """What no desk may even call: it hands out what a message is written from, or books under another name."""
 WITHOUT_SESSION = {
     "find_slots": "SELECT count(*) FROM app.find_slots(NULL, 'mri', '2026-01-01', '2036-01-01')",
