@@ -20,14 +20,14 @@ from textual.screen import Screen
 from ..core import config
 from ..core.context import Context
 from ..core.errors import BookcliError, NotAllowed, Unavailable
-from ..core.model.board import Place
+from ..core.model.board import Cell, Place
 from ..core.model.staff import Person, SignedIn
 from ..core.services import board, desk, staff
 from ..core.services.desk import Lights
 from . import keys, themes
 from .calls import Bug, Calls, as_bug
 from .kit import Confirm, Dialog, View, literal
-from .screens import BY_ID, VIEWS, help, sign_in, sites
+from .screens import BY_ID, VIEWS, choices, help, sign_in
 
 LOOK_SECONDS = 3.0
 _UNDO_SECONDS = 600.0
@@ -146,7 +146,8 @@ class DeskApp(App[None]):
 
     def look(self) -> None:
         """Looks at the servers beside the screen, and at what has become of kept requests."""
-        if self.lights is None or self._locked is None:
+        # One that takes longer than the time between two is waited for: its answer is the news.
+        if not self.calls.is_asking(self, "lights"):
             self.calls.ask(self, desk.look, on_done=self._lit, on_error=self._dark, group="lights", quiet=True)
 
     def _lit(self, lights: Lights) -> None:
@@ -200,6 +201,16 @@ class DeskApp(App[None]):
         """Keeps how the screen is left, for the next start; nothing about a patient."""
         self.kept.update(values)
         self.calls.ask(self, desk.remember, dict(self.kept), group="keep", quiet=True, on_error=lambda _: None)
+
+    def open_appointment(self, reference: str, on_done: Callable[[Any], Any] | None = None) -> None:
+        """Shows all there is about an appointment."""
+        if self.opens("appointment"):
+            self.open("appointment", reference, on_done=on_done)
+
+    def open_booking(self, cell: Cell, test: str = "", on_done: Callable[[Any], Any] | None = None) -> None:
+        """Books in a slot of the site that is shown; `test` when one was chosen already."""
+        if self.opens("booking"):
+            self.open("booking", cell, test, on_done=on_done)
 
     def opens(self, screen: str) -> bool:
         """Whether there is such a screen."""
@@ -268,7 +279,10 @@ class DeskApp(App[None]):
             self.ask_to_sign_in(name=self.person.name)
 
     def action_site(self) -> None:
-        self.push_screen(sites.Sites(self.places, self.site), lambda place: self.choose_site(place) if place else None)
+        known = {one.code: one for one in self.places}
+        current = self.site.code if self.site else ""
+        question = choices.Choices("Site", [(one.code, one.name) for one in self.places], current)
+        self.push_screen(question, lambda code: self.choose_site(known[code]) if code else None)
 
     def action_undo(self) -> None:
         now = time.monotonic()

@@ -130,6 +130,10 @@ class Calls:
         ).start()
         return following
 
+    def is_asking(self, owner: MessagePump, group: str) -> bool:
+        """Whether the newest question of an owner in a group is still on its way."""
+        return (id(owner), group) in self._newest
+
     def say(self, owner: MessagePump, what: Callable[[Any], Any], item: Any) -> None:
         """From any thread: lets `owner` do something with an item, in its message loop."""
         self._later(self._told, owner, Following(), what, item)

@@ -22,7 +22,7 @@ from textual.widgets import Button, DataTable, Footer, Input, Label, Static
 
 from ..core.errors import BookcliError, InvalidInput
 from ..core.model.text import visible
-from .widgets.frame import Banner, StatusBar, TitleBar
+from .widgets.frame import Banner, Heading, StatusBar, TitleBar
 
 if TYPE_CHECKING:
     from .app import DeskApp
@@ -80,6 +80,7 @@ class View(Asking, Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield Banner()
+        yield Heading()
         yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
         yield StatusBar()
@@ -89,7 +90,7 @@ class View(Asking, Screen[None]):
         yield from ()
 
     def heading(self) -> Content:
-        """What the first line says of this view."""
+        """What the second line says of this view."""
         return Content("")
 
     def as_of(self) -> float | None:
