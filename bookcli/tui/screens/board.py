@@ -117,6 +117,7 @@ class BoardScreen(View):
             only = f" for {literal(self._test)}" if self._test else ""
             hint = "] day after · [ day before · d another date" + (" · f another test" if only else "")
             notice.say("empty", f"No slots{only} on {found.day:%A %d %B %Y}.", hint)
+        self.say_frame()
         self._follow(found.place.code)
 
     def _show_grid(self, shown: Board) -> None:

@@ -34,7 +34,7 @@ def length(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-class _Line(Static):
+class FrameLine(Static):
     """A line that looks again four times a second and is drawn only when it says something else."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class _Line(Static):
         raise NotImplementedError
 
 
-class TitleBar(_Line):
+class TitleBar(FrameLine):
     """The first line: the views by their keys, the one that is shown among them."""
 
     DEFAULT_CSS = "TitleBar { height: 1; padding: 0 1; }"
@@ -96,7 +96,7 @@ class TitleBar(_Line):
                 return
 
 
-class Heading(_Line):
+class Heading(FrameLine):
     """The second line: what the view says of itself."""
 
     DEFAULT_CSS = "Heading { height: 1; padding: 0 1; }"
@@ -105,7 +105,7 @@ class Heading(_Line):
         return cast("View", self.screen).heading()
 
 
-class Banner(_Line):
+class Banner(FrameLine):
     """Whatever nobody may overlook; takes no room when all is well."""
 
     DEFAULT_CSS = "Banner { height: auto; padding: 0 1; display: none; }"
@@ -121,7 +121,7 @@ class Banner(_Line):
         return Content(f"▲ The database does not answer.{shown} Bookings are kept and said to be PENDING.")
 
 
-class StatusBar(_Line):
+class StatusBar(FrameLine):
     """The last line: site and person, the lights, what waits, the clock of the site; and how long an answer takes."""
 
     DEFAULT_CSS = "StatusBar { height: 1; padding: 0 1; }"
