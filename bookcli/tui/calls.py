@@ -12,7 +12,7 @@ import itertools
 import queue
 import threading
 import time
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop, iscoroutine
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,6 +130,10 @@ class Calls:
         ).start()
         return following
 
+    def is_asking(self, owner: MessagePump, group: str) -> bool:
+        """Whether the newest question of an owner in a group is still on its way."""
+        return (id(owner), group) in self._newest
+
     def say(self, owner: MessagePump, what: Callable[[Any], Any], item: Any) -> None:
         """From any thread: lets `owner` do something with an item, in its message loop."""
         self._later(self._told, owner, Following(), what, item)
@@ -232,15 +236,22 @@ class Calls:
 
     def _done(self, call: Call, answer: Any) -> None:
         if self._forget(call) and call.on_done is not None:
-            call.owner.call_later(call.on_done, answer)
+            call.owner.call_later(_handed, call.on_done, answer)
 
     def _failed(self, call: Call, problem: BookcliError) -> None:
         if self._forget(call):
-            call.owner.call_later(call.on_error or self._complain, problem)
+            call.owner.call_later(_handed, call.on_error or self._complain, problem)
 
     def _told(self, owner: MessagePump, following: Following, what: Callable[..., Any], *item: Any) -> None:
         if not following.stopped and owner.is_running:
-            owner.call_later(what, *item)
+            owner.call_later(_handed, what, *item)
+
+
+async def _handed(what: Callable[..., Any], *item: Any) -> None:
+    """Does something with an answer; only a coroutine is waited for: a screen that leaves cannot wait until it has."""
+    result = what(*item)
+    if iscoroutine(result):
+        await result
 
 
 def _close_beside(contexts: list[Context]) -> threading.Thread:

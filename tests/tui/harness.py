@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+from textual import events
 from textual.pilot import Pilot
 
 from bookcli.core.context import Context
@@ -27,8 +28,12 @@ class Seat:
         self.pilot = pilot
 
     async def press(self, *keys: str) -> None:
-        """Presses keys one after another; `text:…` types letters."""
+        """Presses keys one after another; `text:…` types letters, `paste:…` gives them all at once, as terminals do."""
         for key in keys:
+            if key.startswith("paste:"):
+                self.app.post_message(events.Paste(key.removeprefix("paste:")))
+                await self.pilot.pause()
+                continue
             letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
             await self.pilot.press(*("space" if letter == " " else letter for letter in letters))
 

@@ -5,7 +5,8 @@ What must stay true: nothing of what is behind it can be seen; a password is in 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -27,7 +28,51 @@ def sign_in(context: Context, name: str, password: str) -> SignedIn:
     return staff.sign_in(context, name, password)
 
 
-class SignIn(Dialog[SignedIn]):
+class NewPassword(Dialog[bool]):
+    """Whoever was given a password chooses one of their own; ends with True when it was changed.
+
+    `old` is what was typed a moment ago, so that nobody has to type it twice.
+    """
+
+    HEADING = "Choose a password of your own"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "app.quit", "Quit", priority=True, id="quit.password")]
+
+    def __init__(self, old: str) -> None:
+        super().__init__()
+        self._old = old
+
+    def body(self) -> ComposeResult:
+        yield Static(text("The one you have was chosen by somebody else."), classes="more")
+        yield Field("New password", password=True, id="new")
+        yield Field("The same again", password=True, id="again")
+
+    def on_mount(self) -> None:
+        self.query_one("#new", Field).input.focus()
+
+    def action_leave(self) -> None:
+        self.query_one("#new", Field).input.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        new, again = self.query_one("#new", Field), self.query_one("#again", Field)
+        if event.input is new.input:
+            again.input.focus()
+        elif new.input.value != again.input.value:
+            again.complain(InvalidInput("The two are not the same."))
+        else:
+            again.complain(None)
+            changed = partial(self.dismiss, True)
+            args = (self._old, new.input.value)
+            self.call(staff.change_password, *args, on_done=lambda _: changed(), on_error=new.complain, group="new")
+
+
+class Entered(NamedTuple):
+    """Who has signed in, and what they typed when that must be changed."""
+
+    session: SignedIn
+    typed: str = ""
+
+
+class SignIn(Dialog[Entered]):
     """Covers the screen until somebody has signed in; `who` is whose work waits behind it, if anybody's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -78,7 +123,10 @@ class SignIn(Dialog[SignedIn]):
             return
         self._asking = True
         typed, password.input.value = password.input.value, ""
-        self.call(sign_in, who, typed, on_done=self.dismiss, on_error=self._refused)
+        self.call(sign_in, who, typed, on_done=partial(self._accepted, typed), on_error=self._refused)
+
+    def _accepted(self, typed: str, session: SignedIn) -> None:
+        self.dismiss(Entered(session, typed if session.must_change else ""))
 
     def _refused(self, problem: BookcliError) -> None:
         self._asking = False
