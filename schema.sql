@@ -421,6 +421,8 @@ COMMENT ON COLUMN audit.staff IS 'The person: whose session it was, as `enter` f
 COMMENT ON COLUMN audit.source IS 'From where: the program and, over a network, its address.';
 COMMENT ON COLUMN audit.patient_id IS 'The patient; of a look at several, after.patients has them all.';
 COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was looked at.';
+-- Rows come in the order of time, so a summary of each piece of the table finds a moment and costs a booking nothing.
+CREATE INDEX audit_by_time ON audit USING brin (at) WITH (pages_per_range = 16, autosummarize = on);
 
 -- A chain inside the booking's transaction would make every desk wait for every other, so rows are chained afterwards,
 -- in a table beside them: booking pays nothing for it, and a row of audit is never touched again.
@@ -1757,6 +1759,97 @@ BEGIN
   RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old.status)));
 END $$;
 COMMENT ON FUNCTION set_status IS 'Arrive, check-in, fulfil, noshow and their corrections: see status_change. Safe to repeat.';
+
+
+CREATE FUNCTION lock_visit(which bigint) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+  parts bigint[] := ARRAY(
+    SELECT appointment_id FROM appointment WHERE appointment_id = which
+     UNION
+    SELECT b.appointment_id FROM appointment a JOIN appointment b ON b.visit_id = a.visit_id WHERE a.appointment_id = which
+     ORDER BY 1);
+BEGIN
+  PERFORM FROM appointment WHERE appointment_id = ANY (parts) ORDER BY appointment_id FOR NO KEY UPDATE;
+  RETURN parts;
+END $$;
+COMMENT ON FUNCTION lock_visit IS 'Locks the appointment and those that were booked with it, and says which they are; none when there is no such appointment.';
+
+CREATE FUNCTION confirm_visit(reference text, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting;
+  which bigint := appointment_id_of(reference);
+  parts bigint[];
+  part appointment;
+  answer text;
+BEGIN
+  acting := enter(token, 'book');
+  parts := lock_visit(which);
+  PERFORM stay_within(acting, site_of(u)) FROM unnest(parts) u;
+  SELECT CASE WHEN bool_or(a.status = 'pending' AND a.held_until <= now() OR a.reason = 'hold-expired') THEN 'hold-expired'
+              WHEN bool_or(a.status IN ('pending', 'booked', 'arrived', 'checked-in', 'fulfilled')) THEN 'booked'
+              WHEN count(*) > 0 THEN 'wrong-status'
+              ELSE 'reference-unknown' END
+    INTO answer FROM appointment a WHERE a.appointment_id = ANY (parts);
+  FOR part IN SELECT * FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY a.appointment_id LOOP
+    IF answer = 'booked' THEN
+      PERFORM change(part.appointment_id, 'booked', '', 'confirm');
+      INSERT INTO notification (appointment_id, kind) VALUES (part.appointment_id, 'confirmation');
+    ELSIF part.held_until <= now() THEN
+      PERFORM change(part.appointment_id, 'cancelled', 'hold-expired', 'expire');
+    END IF;
+  END LOOP;
+  RETURN QUERY
+    SELECT v.* FROM unnest(CASE WHEN answer = 'booked' THEN parts ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
+      LEFT JOIN appointment a ON a.appointment_id = u.id
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     WHERE answer <> 'booked' OR a.status IN ('booked', 'arrived', 'checked-in', 'fulfilled')
+     ORDER BY u.ord;
+END $$;
+COMMENT ON FUNCTION confirm_visit IS
+  'Turns every hold of a visit into a booking, or none: when one of them has expired the whole is `hold-expired`. What was cancelled '
+  'on purpose stays so. A hold of its own is a visit of one. Safe to repeat.';
+
+CREATE FUNCTION release(reference text, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting;
+  which bigint := appointment_id_of(reference);
+  parts bigint[];
+  held bigint[];
+  answer text := 'released';
+BEGIN
+  acting := enter(token, 'book');
+  parts := lock_visit(which);
+  PERFORM stay_within(acting, site_of(u)) FROM unnest(parts) u;
+  held := ARRAY(SELECT a.appointment_id FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY 1);
+  IF cardinality(parts) = 0 THEN
+    answer := 'reference-unknown';
+  ELSIF cardinality(held) = 0 THEN
+    answer := coalesce((SELECT 'released' FROM appointment a WHERE a.appointment_id = which AND a.reason IN ('released', 'hold-expired')), 'wrong-status');
+  ELSIF EXISTS (SELECT FROM appointment a
+                  JOIN audit u ON u.at = a.created_at AND u.appointment_id = a.appointment_id AND u.action = 'hold'
+                 WHERE a.appointment_id = ANY (held) AND u.staff <> coalesce(acting.name, '')) THEN
+    answer := 'not-yours';
+  ELSE
+    PERFORM FROM slot s
+      WHERE s.slot_id IN (SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (held))
+      ORDER BY s.slot_id FOR NO KEY UPDATE;
+    PERFORM change(u, 'cancelled', 'released', 'release') FROM unnest(held) u;
+  END IF;
+  RETURN QUERY
+    SELECT v.* FROM unnest(CASE WHEN answer = 'released' AND cardinality(held) > 0 THEN held ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
+      LEFT JOIN appointment a ON a.appointment_id = u.id
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     ORDER BY u.ord;
+END $$;
+COMMENT ON FUNCTION release IS
+  'Gives back what somebody holds, the whole visit of it, if they made it themselves (`not-yours` otherwise: `cancel` it). Nobody is told, '
+  'because nobody was promised anything. Safe to repeat.';
 
 
 -- The kernel: slots -----------------------------------------------------------------------------------------------
@@ -3144,7 +3237,7 @@ GRANT SELECT ON test, resource, resource_test, schedule, closure, slot, status_c
 GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters, oldest_unsent
    TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION
-  find_slots, book, confirm, cancel, set_status, place_of, look_at, references_from, agenda, history_of, affected,
+  find_slots, book, confirm, confirm_visit, release, cancel, set_status, place_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
   publish, set_capacity, close_period, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
   export_highest, export_patients, export_appointments

@@ -126,6 +126,7 @@ _SENTENCES = {
     "hold-expired": "The hold has expired and its place was given back.",
     "wrong-status": "That is not possible for an appointment that is {status}.",
     "not-yet": "The appointment has not begun, so nobody can have missed it.",
+    "not-yours": "Somebody else holds that place.",
     "visit-refused": "Not booked, because another appointment of the visit was refused.",
     "capacity-below-booked": "{booked} are already booked in that slot.",
     "out-of-order": "The tests of the visit would not follow one another in the given order.",
