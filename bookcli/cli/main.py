@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "offers": ("visits", "Find where several tests fit into one visit."),
         "reschedule": ("appointments", "Move an appointment; its reference stays."),
         "cancel": ("appointments", "Cancel an appointment."),
+        "undo": ("undo", "Take back what you have just done."),
         "show": ("appointments", "Show an appointment."),
         "pending": ("pending", "What was asked while the database was away."),
     },

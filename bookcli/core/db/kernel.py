@@ -61,6 +61,11 @@ def release(connection: Connection, reference: str) -> list[Verdict]:
     return _verdicts(connection, "SELECT * FROM app.release(%s, %s)", (reference, connection.token))
 
 
+def undo(connection: Connection, reference: str | None) -> list[Verdict]:
+    """Takes back the last thing that whoever asks has done, or has done to one appointment."""
+    return _verdicts(connection, "SELECT * FROM app.undo(%s, %s)", (reference, connection.token))
+
+
 def cancel(connection: Connection, reference: str, reason: str) -> Verdict:
     """Cancels; `reason` is a FHIR code."""
     return _verdict(connection, "SELECT * FROM app.cancel(%s, %s, %s)", (reference, reason, connection.token))

@@ -176,7 +176,7 @@ def _about_some(context: Context, ask: Callable[[], list[Verdict]]) -> list[Verd
         availability_changes.messages_due(context)
     if first.verdict in UNKNOWN_THINGS:
         raise NotFound(sentence(first.verdict), code=first.verdict)
-    if first.verdict in {"hold-expired", "wrong-status", "not-yet", "not-yours"}:
+    if first.verdict in {"hold-expired", "wrong-status", "not-yet", "day-over", "not-yours"}:
         raise Refused(sentence(first.verdict, first.numbers), code=first.verdict, details=dict(first.numbers or {}))
     return verdicts
 
