@@ -326,6 +326,8 @@ CREATE TABLE appointment (
   visit_id        bigint REFERENCES visit,
   reason          text NOT NULL DEFAULT '' CHECK (char_length(reason) <= 40),
   note            text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
+  arrived_at      timestamptz,
+  checked_in_at   timestamptz,
   version         integer NOT NULL DEFAULT 0,
   created_at      timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT appointment_hold_has_an_end CHECK ((status = 'pending') = (held_until IS NOT NULL)),
@@ -337,6 +339,7 @@ COMMENT ON COLUMN appointment.slot_id IS 'Where the patient''s time starts.';
 COMMENT ON COLUMN appointment.slots IS 'Every slot in which it takes a place, buffers included, ascending.';
 COMMENT ON COLUMN appointment.during IS 'The patient''s time, whole slots, [).';
 COMMENT ON COLUMN appointment.reason IS 'Why it was cancelled: FHIR cancellation reason code (pat, pat-crs, prov, …).';
+COMMENT ON COLUMN appointment.arrived_at IS 'When the desk noted it, by the clock of the database; taken back with the step.';
 COMMENT ON COLUMN appointment.version IS 'Rises with every change: the SEQUENCE of the calendar message.';
 CREATE INDEX appointment_by_patient ON appointment (patient_id);
 CREATE INDEX appointment_held ON appointment (held_until) WHERE status = 'pending';
@@ -1506,7 +1509,9 @@ CREATE VIEW appointment_facts AS
          t.test_id, t.code::text AS test, t.name::text AS test_name, t.preparation,
          s.site_id, s.code::text AS site, s.name::text AS site_name, s.zone::text AS zone, s.phone AS site_phone,
          r.resource_id, r.code::text AS resource, a.slot_id, a.slots, lower(a.during) AS starts_at, upper(a.during) AS ends_at,
-         o.local_start, o.capacity, o.capacity - o.booked AS remaining, o.version
+         o.local_start, o.capacity, o.capacity - o.booked AS remaining, o.version, a.arrived_at, a.checked_in_at,
+         CASE WHEN a.status IN ('arrived', 'checked-in')
+              THEN floor(extract(epoch FROM now() - coalesce(a.arrived_at, a.checked_in_at)) / 60)::integer END AS waiting_minutes
     FROM appointment a
     JOIN patient p USING (patient_id)
     JOIN test t USING (test_id)
@@ -1667,7 +1672,10 @@ BEGIN
   IF NOT is_active(to_status) THEN
     PERFORM free_places(ARRAY[which]);
   END IF;
-  UPDATE appointment SET status = to_status, held_until = NULL, reason = why, version = version + 1
+  UPDATE appointment SET status = to_status, held_until = NULL, reason = why, version = version + 1,
+         arrived_at = CASE to_status WHEN 'arrived' THEN coalesce(arrived_at, now()) WHEN 'booked' THEN NULL ELSE arrived_at END,
+         checked_in_at = CASE WHEN to_status = 'checked-in' THEN coalesce(checked_in_at, now())
+                              WHEN to_status NOT IN ('booked', 'arrived') THEN checked_in_at END
    WHERE appointment_id = which;
   INSERT INTO audit (action, patient_id, appointment_id, before, after)
   VALUES (what, old.patient_id, which, jsonb_build_object('status', old.status), jsonb_build_object('status', to_status, 'reason', why));
@@ -1983,7 +1991,11 @@ BEGIN
       END IF;
     END IF;
   ELSE
-    UPDATE appointment SET status = back, version = version + 1 WHERE appointment_id = old.appointment_id;
+    UPDATE appointment SET status = back, version = version + 1,
+           arrived_at = CASE back WHEN 'arrived' THEN coalesce(arrived_at, now()) WHEN 'booked' THEN NULL ELSE arrived_at END,
+           checked_in_at = CASE WHEN back = 'checked-in' THEN coalesce(checked_in_at, now())
+                                WHEN back NOT IN ('booked', 'arrived') THEN checked_in_at END
+     WHERE appointment_id = old.appointment_id;
   END IF;
   IF answer = 'undone' THEN
     INSERT INTO audit (action, patient_id, appointment_id, before, after)
@@ -2686,12 +2698,16 @@ COMMENT ON FUNCTION affected IS
 
 CREATE VIEW patient_facts AS
   SELECT p.patient_id, p.mrn, p.name::text AS name, p.birth_date, p.sex, p.phone, p.email, p.language, p.note,
-         s.mrn AS merged_into, coalesce(n.ahead, 0)::integer AS appointments_ahead, n.next_start, n.next_zone
+         s.mrn AS merged_into, coalesce(n.ahead, 0)::integer AS appointments_ahead, n.next_start, n.next_zone,
+         n.next_reference, n.next_test, n.next_site,
+         (SELECT count(*) FROM appointment m
+           WHERE m.patient_id = p.patient_id AND m.status = 'noshow' AND lower(m.during) > now() - interval '1 year')::integer AS missed
     FROM patient p
     LEFT JOIN patient s ON s.patient_id = p.merged_into
     LEFT JOIN LATERAL (
-      SELECT lower(a.during) AS next_start, c.zone::text AS next_zone, count(*) OVER () AS ahead
-        FROM appointment a JOIN slot o USING (slot_id) JOIN site c USING (site_id)
+      SELECT lower(a.during) AS next_start, c.zone::text AS next_zone, reference_of(a.appointment_id) AS next_reference,
+             t.code::text AS next_test, c.code::text AS next_site, count(*) OVER () AS ahead
+        FROM appointment a JOIN slot o USING (slot_id) JOIN site c USING (site_id) JOIN test t USING (test_id)
        WHERE a.patient_id = p.patient_id AND lower(a.during) > now()
          AND (a.status = 'booked' OR (a.status = 'pending' AND a.held_until > now()))
        ORDER BY lower(a.during) LIMIT 1) n ON true;
