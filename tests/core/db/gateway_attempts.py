@@ -49,6 +49,10 @@ def start_of(clinic: Clinic) -> Any:
 ATTEMPTS = {
     "book": Attempt("book", "SELECT verdict FROM app.book(%s::jsonb, token => %s)", booking),
     "confirm": Attempt("book", "SELECT verdict FROM app.confirm(%s, %s)", reference_of),
+    "confirm_visit": Attempt("book", "SELECT verdict FROM app.confirm_visit(%s, %s)", reference_of),
+    "release": Attempt("book", "SELECT verdict FROM app.release(%s, %s)", reference_of),
+    "undo": Attempt("book", "SELECT verdict FROM app.undo(%s, %s)", reference_of),
+    "list_undoable": Attempt("book", "SELECT reference FROM app.list_undoable(%s)"),
     "cancel": Attempt("book", "SELECT verdict FROM app.cancel(%s, token => %s)", reference_of),
     "set_status": Attempt("book", "SELECT verdict FROM app.set_status(%s, 'arrived', %s)", reference_of),
     "place_of": Attempt("book", "SELECT * FROM app.place_of(%s, %s)", reference_of),
