@@ -1874,6 +1874,49 @@ COMMENT ON FUNCTION release IS
   'because nobody was promised anything. Safe to repeat.';
 
 
+CREATE FUNCTION renew(reference text, seconds integer, said text DEFAULT NULL, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting;
+  which bigint := appointment_id_of(reference);
+  parts bigint[];
+  held bigint[];
+  answer text := 'held';
+BEGIN
+  acting := enter(token, 'book');
+  parts := lock_visit(which);
+  PERFORM stay_within(acting, site_of(u)) FROM unnest(parts) u;
+  held := ARRAY(SELECT a.appointment_id FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY 1);
+  IF cardinality(parts) = 0 THEN
+    answer := 'reference-unknown';
+  ELSIF EXISTS (SELECT FROM appointment a WHERE a.appointment_id = ANY (parts)
+                   AND (a.reason = 'hold-expired' OR a.status = 'pending' AND a.held_until <= now())) THEN
+    answer := 'hold-expired';
+  ELSIF cardinality(held) = 0 THEN
+    answer := 'wrong-status';
+  ELSIF EXISTS (SELECT FROM appointment a
+                  JOIN audit u ON u.at = a.created_at AND u.appointment_id = a.appointment_id AND u.action = 'hold'
+                 WHERE a.appointment_id = ANY (held) AND u.staff <> coalesce(acting.name, '')) THEN
+    answer := 'not-yours';
+  ELSE
+    UPDATE appointment a SET held_until = now() + make_interval(secs => least(greatest(seconds, 10), 86400)),
+                             note = coalesce(said, a.note), version = a.version + 1
+     WHERE a.appointment_id = ANY (held);
+    INSERT INTO audit (action, patient_id, appointment_id)
+    SELECT 'renew', a.patient_id, a.appointment_id FROM appointment a WHERE a.appointment_id = ANY (held);
+  END IF;
+  RETURN QUERY
+    SELECT v.* FROM unnest(CASE WHEN answer = 'held' THEN held ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
+      LEFT JOIN appointment a ON a.appointment_id = u.id
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     ORDER BY u.ord;
+END $$;
+COMMENT ON FUNCTION renew IS
+  'Lets somebody go on holding what they hold, the whole visit of it, for so many seconds from now, and says what is to be noted with it; '
+  'NULL leaves the note as it is. What has expired stays so, because its place may be gone. Safe to repeat.';
+
+
 CREATE TYPE step AS (audit_id bigint, at timestamptz, action text, appointment_id bigint, before jsonb);
 COMMENT ON TYPE step IS 'Something that somebody did to an appointment, as the audit has it.';
 
@@ -2638,6 +2681,22 @@ BEGIN
   END LOOP;
 END $$;
 COMMENT ON FUNCTION look_at IS 'look_up for somebody''s eyes: the look is written down.';
+
+CREATE FUNCTION steps_of(reference text, token text DEFAULT NULL)
+RETURNS TABLE (at timestamptz, staff text, action text, from_status text, to_status text, from_start timestamptz, to_start timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM enter(token, 'see-patients');
+  RETURN QUERY
+    SELECT u.at, u.staff, u.action, u.before ->> 'status', u.after ->> 'status', o.starts_at, n.starts_at
+      FROM audit u
+      LEFT JOIN slot o ON o.slot_id = (u.before ->> 'slot')::integer
+      LEFT JOIN slot n ON n.slot_id = (u.after ->> 'slot')::integer
+     WHERE u.appointment_id = appointment_id_of(reference) AND u.action NOT LIKE 'look-%'
+     ORDER BY u.audit_id DESC LIMIT 100;
+END $$;
+COMMENT ON FUNCTION steps_of IS 'What was done to an appointment and by whom, the last first; nothing about the patient, and not who looked at it.';
 
 CREATE FUNCTION place_of(reference text, token text DEFAULT NULL)
 RETURNS TABLE (test text, site text, zone text, resource text, slots integer[], starts_at timestamptz)
@@ -3502,7 +3561,7 @@ GRANT SELECT ON test, resource, resource_test, schedule, closure, slot, status_c
 GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters, oldest_unsent
    TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION
-  find_slots, book, confirm, confirm_visit, release, cancel, set_status, undo, list_undoable, place_of, look_at, references_from, agenda, history_of, affected,
+  find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
   publish, set_capacity, close_period, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
   export_highest, export_patients, export_appointments

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import events
@@ -28,22 +28,13 @@ from . import keys, themes
 from .calls import Bug, Calls, as_bug
 from .kit import Confirm, Dialog, View, literal, said
 from .screens import BY_ID, VIEWS, choices, help, sign_in
+from .undoing import Undo as Undo
+from .undoing import Undos
 
 LOOK_SECONDS = 3.0
 BETWEEN = "between"
 """The mode in which nothing is shown, while one desk is cleared for somebody else."""
-_UNDO_SECONDS = 600.0
 _SIGN_IN = frozenset({"not-signed-in", "session-expired", "session-locked", "password-change-needed"})
-
-
-@dataclass(frozen=True, slots=True)
-class Undo:
-    """How something that was done is taken back: `service(context, *args)`, until so many seconds of the clock."""
-
-    sentence: str
-    service: Callable[..., Any]
-    args: tuple[Any, ...] = ()
-    until: float = 0.0
 
 
 class DeskApp(App[None]):
@@ -66,7 +57,7 @@ class DeskApp(App[None]):
         self.kept = desk.recalled(self.context)
         self.crash: Bug | None = None
         self.moves = self.context.settings.moves
-        self._undos: list[Undo] = []
+        self._undos = Undos(self)
         self._locked: sign_in.SignIn | None = None
         self._was = ""
         self._held_toasts: list[tuple[str, str]] = []
@@ -191,8 +182,7 @@ class DeskApp(App[None]):
     def did(self, sentence: str, undo: Undo | None = None) -> None:
         """Says what was done, and remembers how it is taken back."""
         if undo is not None:
-            until = undo.until or time.monotonic() + _UNDO_SECONDS
-            self._undos.append(replace(undo, until=until))
+            self._undos.add(undo)
         self.toast(sentence + (" u takes it back." if undo is not None else ""))
 
     def explain(self, problem: BookcliError) -> None:
@@ -297,14 +287,7 @@ class DeskApp(App[None]):
         self.push_screen(question, lambda code: self.choose_site(known[code]) if code else None)
 
     def action_undo(self) -> None:
-        now = time.monotonic()
-        while self._undos and self._undos[-1].until < now:
-            self._undos.pop()
-        if not self._undos:
-            self.toast("There is nothing to take back.")
-            return
-        last = self._undos.pop()
-        self.calls.ask(self, last.service, *last.args, on_done=lambda _: self.toast(last.sentence))
+        self._undos.take_back()
 
     def action_mouse(self) -> None:
         self._mouse_on = not self._mouse_on

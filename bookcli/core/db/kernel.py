@@ -61,6 +61,13 @@ def release(connection: Connection, reference: str) -> list[Verdict]:
     return _verdicts(connection, "SELECT * FROM app.release(%s, %s)", (reference, connection.token))
 
 
+def renew(connection: Connection, reference: str, seconds: int, note: str | None) -> list[Verdict]:
+    """Goes on holding what whoever asks has held, and notes something with it; None leaves the note as it is."""
+    return _verdicts(
+        connection, "SELECT * FROM app.renew(%s, %s, %s, %s)", (reference, seconds, note, connection.token)
+    )
+
+
 def undo(connection: Connection, reference: str | None) -> list[Verdict]:
     """Takes back the last thing that whoever asks has done, or has done to one appointment."""
     return _verdicts(connection, "SELECT * FROM app.undo(%s, %s)", (reference, connection.token))

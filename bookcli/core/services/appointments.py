@@ -19,6 +19,7 @@ from ..model.pending import booking
 from ..model.pending import visit as as_visit
 from ..model.references import appointment_id_of
 from ..model.requests import BookingRequest
+from ..model.text import clean_note
 from . import availability_changes, decisions, pending
 from .attempts import until_known
 
@@ -116,6 +117,16 @@ def release(context: Context, reference: str) -> list[Verdict]:
     return _about_some(context, lambda: kernel.release(context.connection(), _checked(reference)))
 
 
+def renew(context: Context, reference: str, seconds: int = HOLD_SECONDS, *, note: str | None = None) -> list[Verdict]:
+    """Goes on holding what the same person has held, the whole visit of it, and changes its note if one is given.
+
+    Raises NotFound, Refused (`hold-expired`, `not-yours`, `wrong-status`), InvalidInput.
+    """
+    _check_hold(seconds)
+    clean = None if note is None else clean_note(note)
+    return _about_some(context, lambda: kernel.renew(context.connection(), _checked(reference), seconds, clean))
+
+
 def cancel(context: Context, reference: str, reason: str = "pat") -> Verdict:
     """Cancels for a FHIR reason code. Raises NotFound, Refused (`wrong-status`), InvalidInput."""
     if reason not in CANCELLATION_REASONS:
@@ -138,6 +149,11 @@ def show(context: Context, reference: str) -> dict[str, Any]:
     if row is None:
         raise _no_such_appointment()
     return row
+
+
+def steps(context: Context, reference: str) -> list[dict[str, Any]]:
+    """What was done to an appointment, the last first: the columns of `app.steps_of`. Nothing about the patient."""
+    return kernel.answers(context.connection(), "steps_of", _checked(reference))
 
 
 def _no_such_appointment() -> NotFound:

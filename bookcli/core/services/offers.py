@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..context import Context
 from ..errors import InvalidInput
@@ -17,6 +17,7 @@ from . import availability, catalog, patients, pending, suggestions
 
 MOST_TESTS = 8
 MOST_SLOTS = 20_000
+MOST_STARTS = 100
 _NOT_KNOWN = "Nothing was kept: with --take TEST=SLOT a visit would be."
 
 
@@ -52,6 +53,17 @@ def best(context: Context, wish: Wish) -> list[Offer]:
             for slot in availability.look(context, replace(wish.where, test=test, most=MOST_SLOTS)).slots
         ]
         return ways.best(wish.tests, free, rules, engaged=engaged, order=wish.order, most=wish.most)
+
+
+def around(context: Context, wish: Wish, slot: int, start: datetime) -> list[Offer]:
+    """The best visit of which a test starts in a slot, if there is one, and then those that begin nearest to `start`.
+
+    At most `wish.most` and that one. Raises as `best`.
+    """
+    found = best(context, replace(wish, most=MOST_STARTS))
+    here = [one for one in found if any(part.slot_id == slot for part in one.parts)]
+    nearest = sorted((one for one in found if one not in here[:1]), key=lambda one: abs(one.start - start))
+    return [*here[:1], *sorted(nearest[: wish.most], key=lambda one: one.start)]
 
 
 def _rules(context: Context, wanted: Sequence[str]) -> dict[str, ways.Rules]:

@@ -57,6 +57,14 @@ def undo(context: Context, reference: str = "") -> Undone:
     return Undone(str(numbers["action"]), tuple(verdicts), bool(numbers["message_sent"]))
 
 
+def told(context: Context, reference: str = "") -> str:
+    """Undoes as `undo` does; the sentence about what was taken back, and whether the patient had been told already."""
+    undone = undo(context, reference)
+    names = ", ".join(dict.fromkeys(one.reference or "" for one in undone.verdicts))
+    known = " The patient had been told already, and is told again." if undone.message_sent else ""
+    return f"Taken back: {undone.action} {names}, which is {undone.verdicts[0].status} now.{known}"
+
+
 def possible(context: Context) -> list[dict[str, Any]]:
     """What the same person could take back now, the last first.
 

@@ -51,6 +51,8 @@ ATTEMPTS = {
     "confirm": Attempt("book", "SELECT verdict FROM app.confirm(%s, %s)", reference_of),
     "confirm_visit": Attempt("book", "SELECT verdict FROM app.confirm_visit(%s, %s)", reference_of),
     "release": Attempt("book", "SELECT verdict FROM app.release(%s, %s)", reference_of),
+    "renew": Attempt("book", "SELECT verdict FROM app.renew(%s, 300, token => %s)", reference_of),
+    "steps_of": Attempt("see-patients", "SELECT * FROM app.steps_of(%s, %s)", reference_of),
     "undo": Attempt("book", "SELECT verdict FROM app.undo(%s, %s)", reference_of),
     "list_undoable": Attempt("book", "SELECT reference FROM app.list_undoable(%s)"),
     "cancel": Attempt("book", "SELECT verdict FROM app.cancel(%s, token => %s)", reference_of),
