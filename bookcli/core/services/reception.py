@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from typing import Any
 
+from ..adapters import printer
 from ..context import Context
 from ..errors import NotFound, Refused, Unavailable
 from ..model.appointments import Outcome
@@ -17,7 +20,8 @@ from ..model.offers import Offer
 from ..model.quick_line import Line
 from ..model.requests import BookingRequest
 from ..model.requests import Place as Where
-from . import appointments, board, catalog, offers, quick_line, visits
+from ..model.slips import slip
+from . import appointments, board, catalog, notifications, offers, quick_line, visits
 from .pending import OUTAGES
 from .visits import Part
 
@@ -34,6 +38,15 @@ class Known:
     tests: dict[str, tuple[str, str]]
     sites: dict[str, str]
     of_resource: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All there is about an appointment: its facts, what was done to it and what was sent, the last first."""
+
+    facts: Mapping[str, Any]
+    steps: tuple[Mapping[str, Any], ...]
+    messages: tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +77,18 @@ def known(context: Context, site: str, day: date | None = None) -> Known:
         shown = board.day(context, site, day)
         performed, sites = {one.code: one.tests for one in shown.columns}, {}
     return Known(tests, sites, performed)
+
+
+def whole(context: Context, reference: str) -> Whole:
+    """All there is about an appointment. The look is audited. Raises NotFound, InvalidInput."""
+    facts = appointments.show(context, reference)
+    steps = appointments.steps(context, reference)
+    return Whole(facts, tuple(steps), tuple(notifications.list_(context, reference=reference)))
+
+
+def print_slip(context: Context, facts: Mapping[str, Any]) -> None:
+    """Prints what the patient takes home. Raises Unavailable `printer-away`."""
+    printer.send(context.settings.print_command, slip(facts), context.settings.deadline_seconds)
 
 
 def hold(context: Context, before: str, wanted: Wanted, seconds: int = appointments.HOLD_SECONDS) -> Outcome:

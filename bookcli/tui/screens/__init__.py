@@ -40,6 +40,8 @@ class Entry(NamedTuple):
 
 SCREENS: tuple[Entry, ...] = (
     Entry("board", "1", "Board", "board:BoardScreen"),
+    Entry("quick", "slash", "Quick line", "quick:QuickLine", "dialog"),
+    Entry("appointment", "", "Appointment", "appointment:AppointmentScreen", "dialog"),
     Entry("booking", "b", "Book", "booking:Booking", "dialog"),
 )
 

@@ -111,6 +111,10 @@ class Booking(Dialog[Outcome]):
     def unsaved(self) -> bool:
         return self.form.typed
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A place is only held again when it was held."""
+        return action != "hold" or (self.is_mounted and self._holding.expired)
+
     # What is typed
 
     def _learnt(self, known: Known) -> None:
@@ -188,6 +192,7 @@ class Booking(Dialog[Outcome]):
     def _ask(self) -> None:
         """Asks for offers; what was held for something else is given back first."""
         self._chosen = None
+        self.form.say_aloud(None, self._known)
         before = self._holding.hand_over()
         if not self._line.tests:
             self.form.offers.show(())
@@ -260,6 +265,7 @@ class Booking(Dialog[Outcome]):
 
     def _held_changed(self) -> None:
         self._say_state()
+        self.refresh_bindings()
         if self._book_next and not self._holding.on_its_way:
             self._book_next = False
             self._book()
@@ -277,6 +283,7 @@ class Booking(Dialog[Outcome]):
 
     def _refused(self, outcome: Outcome) -> None:
         self._chosen, self._may_choose = None, False
+        self.form.say_aloud(None, self._known)
         self._holding.lost()
         why = sentence(outcome.reason or "refused", outcome.numbers)
         nearest = [Offer((slot,)) for slot in outcome.alternatives] if len(outcome.verdicts) == 1 else []

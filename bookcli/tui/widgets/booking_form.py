@@ -143,7 +143,7 @@ def _state(
         words = "▲ No longer held: others may take it. ^r holds it again, Enter books."
         return Content.styled(words, "bold $text-warning")
     if away:
-        words = "▲ Not held: the database does not answer. Enter keeps the request: PENDING — not booked."
+        words = "▲ Not held: no database. Enter keeps it: PENDING — not booked."
         return Content.styled(words, "bold $text-warning")
     return Content.styled(f"○ Not held  {when(chosen)}  Enter books", "$text-muted")
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 DEBOUNCE = 0.15
 """Seconds without a key after which what is typed is looked for."""
-NAME, NUMBER = 24, 10
+NAME, BORN, NUMBER = 20, 10, 9
 
 
 def pad(words: str, width: int) -> str:
@@ -43,17 +43,20 @@ def coming(patient: Patient) -> str:
     if patient.next_start is None:
         return "nothing ahead"
     start = clock.to_local(patient.next_start, patient.next_zone or "UTC")
-    return f"{start:%a %d %b %H:%M} {visible(patient.next_test or '')}"
+    return f"{start:%d %b %H:%M} {visible(patient.next_test or '')}"
 
 
 def row(patient: Patient) -> Content:
     """A patient on a line: name, birth date, number, what comes next, and how many warnings there are."""
-    born = patient.birth_date.isoformat() if patient.birth_date else "no birth date"
-    warned = f" ▲{len(patient.warnings)}" if patient.warnings else ""
+    born = patient.birth_date.isoformat() if patient.birth_date else "born ?"
+    warned = f"▲{len(patient.warnings)}" if patient.warnings else ""
     return Content.assemble(
-        pad(patient.name, NAME), f" {born:<13} ", (pad(patient.mrn, NUMBER), "bold"), f" {coming(patient)}",
-        (warned, "$text-warning"),
-    )  # fmt: skip
+        pad(patient.name, NAME),
+        f" {born:<{BORN}} ",
+        (pad(patient.mrn, NUMBER), "bold"),
+        (f" {warned:<2} ", "$text-warning"),
+        coming(patient),
+    )
 
 
 def warnings(patient: Patient) -> Content:
