@@ -12,7 +12,10 @@ from textual.dom import DOMNode
 
 from ..core.errors import InvalidInput
 from ..core.model.text import nearest
+from .kit import Confirm
 from .screens import SCREENS
+from .screens.slot import Slot
+from .widgets.board_grid import BoardGrid
 
 GLOBAL: list[BindingType] = [
     *(
@@ -31,16 +34,21 @@ GLOBAL: list[BindingType] = [
 ]
 
 
+TEXTUAL_S_OWN = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_text"})
+"""Actions of keys that come with textual and have no id."""
+
+
 def ids() -> list[str]:
     """The ids of all keys of the desk and its screens; imports every screen."""
-    nodes: list[type[DOMNode]] = [entry.load() for entry in SCREENS]
+    nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Slot]
     found = [binding.id for binding in GLOBAL if isinstance(binding, Binding)]
     for node in nodes:
-        found += [binding.id for binding in _bindings(node)]
+        found += [binding.id for binding in bindings(node)]
     return sorted({name for name in found if name})
 
 
-def _bindings(node: type[DOMNode]) -> Iterator[Binding]:
+def bindings(node: type[DOMNode]) -> Iterator[Binding]:
+    """All keys of a screen or widget, those of the classes it is made of too."""
     for kind in node.__mro__:
         for binding in vars(kind).get("BINDINGS", ()):
             if isinstance(binding, Binding):
