@@ -10,7 +10,6 @@ from typing import ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Label, Static
 
@@ -86,12 +85,11 @@ class SignIn(Dialog[Entered]):
         self._asking = False
 
     def body(self) -> ComposeResult:
-        with Vertical():
-            yield Label(Content("Locked" if self._who else "Sign in"), classes="heading")
-            yield Static(text(self._why), classes="more", id="why")
-            yield Field("Name", checked_name, value=self._who, id="name")
-            yield Field("Password", password=True, id="password")
-            yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
+        yield Label(Content("Locked" if self._who else "Sign in"), classes="heading")
+        yield Static(text(self._why), classes="more", id="why")
+        yield Field("Name", checked_name, value=self._who, id="name")
+        yield Field("Password", password=True, id="password")
+        yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
 
     def on_mount(self) -> None:
         self.query_one("#why").display = bool(self._why)
