@@ -12,10 +12,7 @@ from textual.dom import DOMNode
 
 from ..core.errors import InvalidInput
 from ..core.model.text import nearest
-from .kit import Confirm
 from .screens import SCREENS
-from .screens.slot import Slot
-from .widgets.board_grid import BoardGrid
 
 GLOBAL: list[BindingType] = [
     *(
@@ -40,6 +37,10 @@ TEXTUAL_S_OWN = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_
 
 def ids() -> list[str]:
     """The ids of all keys of the desk and its screens; imports every screen."""
+    from .kit import Confirm  # noqa: PLC0415 - only when keys were changed
+    from .screens.slot import Slot  # noqa: PLC0415 - likewise
+    from .widgets.board_grid import BoardGrid  # noqa: PLC0415 - likewise
+
     nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Slot]
     found = [binding.id for binding in GLOBAL if isinstance(binding, Binding)]
     for node in nodes:

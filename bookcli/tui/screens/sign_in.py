@@ -6,7 +6,7 @@ What must stay true: nothing of what is behind it can be seen; a password is in 
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -16,8 +16,13 @@ from textual.widgets import Input, Label, Static
 from ...core.context import Context
 from ...core.errors import BookcliError, InvalidInput
 from ...core.model.staff import SignedIn, checked_name
-from ...core.services import staff
+from ..calls import Later
 from ..kit import Dialog, Field, text
+
+if TYPE_CHECKING:
+    from ...core.services import staff
+else:
+    staff = Later("staff")
 
 
 def sign_in(context: Context, name: str, password: str) -> SignedIn:
