@@ -72,6 +72,7 @@ class DeskApp(App[None]):
         self.kept = screen_state.recalled(self.context)
         self.crash: Bug | None = None
         self.moves = self.context.settings.moves
+        self._keymap_set = keys.checked(config.keys())
         self._undos: list[Undo] = []
         self._locked: sign_in.SignIn | None = None
         self._was = ""
@@ -94,7 +95,7 @@ class DeskApp(App[None]):
 
     def on_mount(self) -> None:
         self.calls.open()
-        self.set_keymap(keys.checked(config.keys()))
+        self.set_keymap(self._keymap_set)
         self._write("\x1b[22;0t\x1b]0;bookcli\x07")
         self.set_interval(LOOK_SECONDS, self.look)
         self.set_interval(1.0, self._lock_when_idle)
