@@ -73,6 +73,7 @@ def picture(compare: Compare, clinic: Clinic, size: tuple[int, int], play: Calla
         await seat.sees("No slots", "● worker")
         await play(seat)
         await seat.eventually(lambda: seat.app.calls.waited() == 0, "quiet")
+        seat.app.screen.refresh(layout=True)
         await pilot.pause()
 
     return compare(DeskApp(clinic.context), terminal_size=size, run_before=before)
@@ -86,7 +87,7 @@ async def board(seat: Seat) -> None:
 async def keys(seat: Seat) -> None:
     await board(seat)  # today would be behind the help, and is another day tomorrow
     await seat.press("question_mark")
-    await seat.sees("Keys", "Day after")
+    await seat.sees("Keys", "Day after", "bookcli")
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
