@@ -9,7 +9,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App, SystemCommand
@@ -21,15 +22,20 @@ from ..core import config
 from ..core.context import Context
 from ..core.errors import BookcliError, NotAllowed, Unavailable
 from ..core.model.board import Cell, Place
+from ..core.model.lights import Lights
 from ..core.model.staff import Person, SignedIn
-from ..core.services import board, desk, staff
-from ..core.services.desk import Lights
+from ..core.services import screen_state
 from . import keys, themes
-from .calls import Bug, Calls, as_bug
+from .calls import Bug, Calls, Later, as_bug
 from .kit import Confirm, Dialog, View, literal, said
 from .screens import BY_ID, VIEWS, choices, help, sign_in
 from .undoing import Undo as Undo
 from .undoing import Undos
+
+if TYPE_CHECKING:
+    from ..core.services import board, desk, staff
+else:
+    board, desk, staff = Later("board"), Later("desk"), Later("staff")
 
 LOOK_SECONDS = 3.0
 BETWEEN = "between"
@@ -54,9 +60,10 @@ class DeskApp(App[None]):
         self.person: Person | None = None
         self.places: tuple[Place, ...] = ()
         self.site: Place | None = None
-        self.kept = desk.recalled(self.context)
+        self.kept = screen_state.recalled(self.context)
         self.crash: Bug | None = None
         self.moves = self.context.settings.moves
+        self._keymap_set = keys.checked(config.keys())
         self._undos = Undos(self)
         self._locked: sign_in.SignIn | None = None
         self._was = ""
@@ -79,11 +86,15 @@ class DeskApp(App[None]):
 
     def on_mount(self) -> None:
         self.calls.open()
-        self.set_keymap(keys.checked(config.keys()))
+        self.set_keymap(self._keymap_set)
         self._write("\x1b[22;0t\x1b]0;bookcli\x07")
         self.set_interval(LOOK_SECONDS, self.look)
         self.set_interval(1.0, self._lock_when_idle)
         self.switch_mode(VIEWS[0].id)
+        # The frame is on the screen before a driver is imported, which would take the processor from it.
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
         self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
 
     def on_unmount(self) -> None:
@@ -158,13 +169,16 @@ class DeskApp(App[None]):
             if lights.person.problem is not None and self._locked is None:
                 self.ask_to_sign_in(name=lights.person.name)
         if lights.ended and self._locked is None:
-            self.toast(desk.ended_sentence(lights.ended))
-            self.calls.ask(self, desk.told, lights.ended, quiet=True)
+            self.calls.ask(self, desk.ends, lights.ended, on_done=partial(self._tell, lights.ended), quiet=True)
         if before is not None and before.database == "away" and lights.database == "ok":
             self.toast("The database answers again.")
             self._look_around()
             for view in self.views():
                 view.reload()
+
+    def _tell(self, ended: tuple[Any, ...], sentence: str) -> None:
+        self.toast(sentence)
+        self.calls.ask(self, desk.told, ended, quiet=True)
 
     def _dark(self, problem: BookcliError) -> None:
         if self.lights is not None:
@@ -201,7 +215,7 @@ class DeskApp(App[None]):
     def keep(self, **values: str) -> None:
         """Keeps how the screen is left, for the next start; nothing about a patient."""
         self.kept.update(values)
-        self.calls.ask(self, desk.remember, dict(self.kept), group="keep", quiet=True, on_error=lambda _: None)
+        self.calls.ask(self, screen_state.remember, dict(self.kept), group="keep", quiet=True, on_error=lambda _: None)
 
     def open_appointment(self, reference: str, on_done: Callable[[Any], Any] | None = None) -> None:
         """Shows all there is about an appointment."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import importlib
 import itertools
 import queue
 import threading
@@ -26,6 +27,23 @@ from ..core.services import bugs
 
 MOST_THREADS = 6
 _LONGEST_FAREWELL = 0.5
+
+
+class Later:
+    """A module of services that is imported by the first call of one, in a thread: the driver is 160 ms.
+
+    For type checkers, whoever makes one imports the module itself under TYPE_CHECKING.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def service(context: Context, *args: Any) -> Any:
+            module = importlib.import_module(f"bookcli.core.services.{self._module}")
+            return getattr(module, name)(context, *args)
+
+        return service
 
 
 class Bug(BookcliError):

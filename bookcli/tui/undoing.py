@@ -11,11 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..core import clock
-from ..core.services import undo
+from .calls import Later
 from .kit import Confirm
 
 if TYPE_CHECKING:
+    from ..core.services import undo
     from .app import DeskApp
+else:
+    undo = Later("undo")
 
 SECONDS = 600.0
 """How long something can be taken back."""

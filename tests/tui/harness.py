@@ -52,6 +52,13 @@ class Seat:
         """Returns when all the words are on the screen."""
         await self.eventually(lambda: all(word in self.text() for word in words), f"on the screen: {words}")
 
+    async def hears(self, *words: str) -> None:
+        """Returns when a toast that has not gone yet says all the words; the screen breaks them into lines."""
+        await self.eventually(
+            lambda: any(all(word in one.message for word in words) for one in self.app._notifications),
+            f"in a toast: {words}",
+        )
+
     async def misses(self, *words: str) -> None:
         """Returns when none of the words is on the screen."""
         await self.eventually(lambda: not any(word in self.text() for word in words), f"not on the screen: {words}")

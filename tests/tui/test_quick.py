@@ -70,7 +70,7 @@ def test_of_several_patients_one_is_taken_by_the_arrows_before_anything_is_held(
 
 def test_what_means_nothing_is_said_and_nothing_is_an_error(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
-        await typed(seat, "muller, mri+blod, tomorrow at 8")
+        await typed(seat, "muller, mri+blod, tomorrow am")
         await seat.sees("blod ? no such test; blood?", "test mri", "Ana Müller")
         await seat.press("escape")
         await seat.misses("Patients")

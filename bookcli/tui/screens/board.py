@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from datetime import date, datetime, timedelta
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -18,14 +18,18 @@ from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model.board import Board
 from ...core.model.text import visible
-from ...core.services import board, slots
-from ..calls import Following
+from ..calls import Following, Later
 from ..kit import Notice, View, literal, text
 from ..widgets.board_grid import BoardGrid
 from ..widgets.slot_detail import SlotDetail
 from .choices import Choices
 from .days import Days
 from .slot import Slot
+
+if TYPE_CHECKING:
+    from ...core.services import board, slots
+else:
+    board, slots = Later("board"), Later("slots")
 
 POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
 """Between two readings when nobody tells of changes, and when somebody does."""

@@ -6,19 +6,23 @@ What must stay true: nothing of what is behind it can be seen; a password is in 
 from __future__ import annotations
 
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Label, Static
 
 from ...core.context import Context
 from ...core.errors import BookcliError, InvalidInput
 from ...core.model.staff import SignedIn, checked_name
-from ...core.services import staff
+from ..calls import Later
 from ..kit import Dialog, Field, text
+
+if TYPE_CHECKING:
+    from ...core.services import staff
+else:
+    staff = Later("staff")
 
 
 def sign_in(context: Context, name: str, password: str) -> SignedIn:
@@ -86,12 +90,11 @@ class SignIn(Dialog[Entered]):
         self._asking = False
 
     def body(self) -> ComposeResult:
-        with Vertical():
-            yield Label(Content("Locked" if self._who else "Sign in"), classes="heading")
-            yield Static(text(self._why), classes="more", id="why")
-            yield Field("Name", checked_name, value=self._who, id="name")
-            yield Field("Password", password=True, id="password")
-            yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
+        yield Label(Content("Locked" if self._who else "Sign in"), classes="heading")
+        yield Static(text(self._why), classes="more", id="why")
+        yield Field("Name", checked_name, value=self._who, id="name")
+        yield Field("Password", password=True, id="password")
+        yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
 
     def on_mount(self) -> None:
         self.query_one("#why").display = bool(self._why)

@@ -5,7 +5,7 @@ What must stay true: names are asked for when the slot is opened, never by walki
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,9 +14,14 @@ from textual.widgets import Static
 from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model.board import Board, Cell
-from ...core.services import board
+from ..calls import Later
 from ..kit import Dialog, Notice, Table, text, together
 from ..widgets.slot_detail import count
+
+if TYPE_CHECKING:
+    from ...core.services import board
+else:
+    board = Later("board")
 
 
 class Slot(Dialog[str]):
