@@ -2069,7 +2069,7 @@ BEGIN
   RETURN QUERY
     SELECT u.at, u.action, f.reference, f.status::text, f.test, f.site, f.zone, f.resource, f.starts_at
       FROM undoable(acting.name, '10 minutes') u JOIN appointment_facts f USING (appointment_id)
-     ORDER BY u.audit_id DESC LIMIT 20;
+     ORDER BY u.audit_id DESC LIMIT 200;
 END $$;
 COMMENT ON FUNCTION list_undoable IS 'What whoever asks could take back now, the last first; nothing about the patients.';
 
@@ -2164,15 +2164,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION set_open IS 'Opens or closes the slots of a period; one that another closure still covers stays closed.';
 
-CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL)
+CREATE FUNCTION close_as(acting acting, wanted_site integer, wanted_resource integer, period tstzrange, why text)
 RETURNS TABLE (closure_id integer, slots integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  acting acting;
   made integer;
 BEGIN
-  acting := enter(token, 'manage-schedules');
   PERFORM stay_within(acting, ARRAY[wanted_site]);
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   INSERT INTO closure (site_id, resource_id, during, reason) VALUES (wanted_site, wanted_resource, period, why)
@@ -2181,7 +2179,43 @@ BEGIN
   VALUES ('close', jsonb_build_object('closure', made, 'site', wanted_site, 'resource', wanted_resource, 'during', period::text));
   RETURN QUERY SELECT made, set_open(wanted_site, wanted_resource, period, false);
 END $$;
+COMMENT ON FUNCTION close_as IS 'Closes for whoever was let in.';
+
+CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL)
+RETURNS TABLE (closure_id integer, slots integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY SELECT * FROM close_as(enter(token, 'manage-schedules'), wanted_site, wanted_resource, period, why);
+END $$;
 COMMENT ON FUNCTION close_period IS 'Takes no more bookings in a period. Who is booked there stays booked: see whom it hits and move them.';
+
+CREATE FUNCTION close_and_move(wanted_site integer, wanted_resource integer, period tstzrange, why text, moves jsonb,
+                               all_or_nothing boolean, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+  answers verdict[];
+  done record;
+BEGIN
+  IF NOT may(acting, 'book') THEN
+    PERFORM deny('forbidden', 'book', acting);
+  END IF;
+  IF jsonb_array_length(moves) > 0 THEN
+    -- Moved first, because whoever books takes its locks before it changes a row.
+    answers := ARRAY(SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false) v ORDER BY v.ord);
+  END IF;
+  IF NOT all_or_nothing OR NOT EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict <> 'rescheduled') THEN
+    SELECT * INTO done FROM close_as(acting, wanted_site, wanted_resource, period, why);
+    RETURN QUERY
+      SELECT v.* FROM verdict_of(NULL, 'closed', jsonb_build_object('closure', done.closure_id, 'slots', done.slots)) v;
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(answers);
+END $$;
+COMMENT ON FUNCTION close_and_move IS
+  'Closes a period and moves who is booked in it, in one transaction: a first row `closed` with the closure, then a verdict for each '
+  'move. `all_or_nothing`: when one cannot be moved nobody is, and nothing is closed; then there is no first row.';
 
 CREATE FUNCTION reopen(which integer, token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -3465,7 +3499,7 @@ GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, w
 GRANT EXECUTE ON FUNCTION
   find_slots, book, confirm, confirm_visit, release, cancel, set_status, undo, list_undoable, place_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
-  publish, set_capacity, close_period, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
+  publish, set_capacity, close_period, close_and_move, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
   export_highest, export_patients, export_appointments
    TO bookcli_desk;
 GRANT EXECUTE ON FUNCTION audit_entries, audit_highest, ask_audit, numbers_of TO bookcli_desk, bookcli_auditor;

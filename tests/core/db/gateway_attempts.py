@@ -78,6 +78,11 @@ ATTEMPTS = {
         "SELECT slots FROM app.close_period(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)",
         start_of,
     ),
+    "close_and_move": Attempt(
+        "manage-schedules",
+        "SELECT verdict FROM app.close_and_move(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', '[]', true, %s)",
+        start_of,
+    ),
     "reopen": Attempt("manage-schedules", "SELECT app.reopen(99, %s)"),
     "save_schedules": Attempt("manage-schedules", "SELECT * FROM app.save_schedules('[]', %s)"),
     "end_schedule": Attempt("manage-schedules", "SELECT app.end_schedule(99, '2030-01-01', %s)"),
