@@ -2114,7 +2114,7 @@ BEGIN
   RETURN QUERY
     SELECT u.at, u.action, f.reference, f.status::text, f.test, f.site, f.zone, f.resource, f.starts_at
       FROM undoable(acting.name, '10 minutes') u JOIN appointment_facts f USING (appointment_id)
-     ORDER BY u.audit_id DESC LIMIT 20;
+     ORDER BY u.audit_id DESC LIMIT 200;
 END $$;
 COMMENT ON FUNCTION list_undoable IS 'What whoever asks could take back now, the last first; nothing about the patients.';
 
@@ -2209,15 +2209,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION set_open IS 'Opens or closes the slots of a period; one that another closure still covers stays closed.';
 
-CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL)
+CREATE FUNCTION close_as(acting acting, wanted_site integer, wanted_resource integer, period tstzrange, why text)
 RETURNS TABLE (closure_id integer, slots integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  acting acting;
   made integer;
 BEGIN
-  acting := enter(token, 'manage-schedules');
   PERFORM stay_within(acting, ARRAY[wanted_site]);
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   INSERT INTO closure (site_id, resource_id, during, reason) VALUES (wanted_site, wanted_resource, period, why)
@@ -2226,7 +2224,43 @@ BEGIN
   VALUES ('close', jsonb_build_object('closure', made, 'site', wanted_site, 'resource', wanted_resource, 'during', period::text));
   RETURN QUERY SELECT made, set_open(wanted_site, wanted_resource, period, false);
 END $$;
+COMMENT ON FUNCTION close_as IS 'Closes for whoever was let in.';
+
+CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL)
+RETURNS TABLE (closure_id integer, slots integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY SELECT * FROM close_as(enter(token, 'manage-schedules'), wanted_site, wanted_resource, period, why);
+END $$;
 COMMENT ON FUNCTION close_period IS 'Takes no more bookings in a period. Who is booked there stays booked: see whom it hits and move them.';
+
+CREATE FUNCTION close_and_move(wanted_site integer, wanted_resource integer, period tstzrange, why text, moves jsonb,
+                               all_or_nothing boolean, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+  answers verdict[];
+  done record;
+BEGIN
+  IF NOT may(acting, 'book') THEN
+    PERFORM deny('forbidden', 'book', acting);
+  END IF;
+  IF jsonb_array_length(moves) > 0 THEN
+    -- Moved first, because whoever books takes its locks before it changes a row.
+    answers := ARRAY(SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false) v ORDER BY v.ord);
+  END IF;
+  IF NOT all_or_nothing OR NOT EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict <> 'rescheduled') THEN
+    SELECT * INTO done FROM close_as(acting, wanted_site, wanted_resource, period, why);
+    RETURN QUERY
+      SELECT v.* FROM verdict_of(NULL, 'closed', jsonb_build_object('closure', done.closure_id, 'slots', done.slots)) v;
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(answers);
+END $$;
+COMMENT ON FUNCTION close_and_move IS
+  'Closes a period and moves who is booked in it, in one transaction: a first row `closed` with the closure, then a verdict for each '
+  'move. `all_or_nothing`: when one cannot be moved nobody is, and nothing is closed; then there is no first row.';
 
 CREATE FUNCTION reopen(which integer, token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -3476,6 +3510,74 @@ COMMENT ON FUNCTION measures IS 'Numbers to watch, without a patient in them.';
 
 
 
+-- The reports -------------------------------------------------------------------------------------------------------
+-- Sums over a period of local days at the sites of whoever asks. There is no patient in them, so no look is written down.
+
+CREATE FUNCTION report_utilisation(first_day date, last_day date, only_site text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (site text, resource text, hour integer, slots bigint, booked bigint, capacity bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+BEGIN
+  RETURN QUERY
+    SELECT p.code::text, r.code::text, extract(hour FROM s.local_start)::integer, count(*), sum(s.booked)::bigint, sum(s.capacity)::bigint
+      FROM site p JOIN resource r USING (site_id)
+      JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
+     WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+       AND (s.status = 'free' OR s.booked > 0)
+     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+END $$;
+COMMENT ON FUNCTION report_utilisation IS 'Of each resource and hour of the day how many places there were and how many were taken; closed slots do not count.';
+
+CREATE FUNCTION report_noshow(first_day date, last_day date, only_site text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (site text, test text, weekday integer, appointments bigint, missed bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+BEGIN
+  RETURN QUERY
+    SELECT p.code::text, t.code::text, extract(isodow FROM s.local_start)::integer, count(*), count(*) FILTER (WHERE a.status = 'noshow')
+      FROM site p JOIN resource r USING (site_id)
+      JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
+      JOIN appointment a ON a.appointment_id IN (SELECT o.appointment_id FROM occupancy o WHERE o.slot_id = s.slot_id
+                                                  UNION ALL
+                                                 SELECT e.appointment_id FROM appointment e WHERE e.slot_id = s.slot_id AND NOT e.active)
+       AND a.slot_id = s.slot_id
+      JOIN test t USING (test_id)
+     WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+       AND a.status IN ('arrived', 'checked-in', 'fulfilled', 'noshow')
+     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+END $$;
+COMMENT ON FUNCTION report_noshow IS 'Of each test and weekday (1 is Monday) how many came or should have, and how many did not.';
+
+CREATE FUNCTION report_lead_time(first_day date, last_day date, only_site text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (site text, test text, appointments bigint, days_median double precision, days_ninetieth double precision,
+               same_day bigint, within_week bigint, within_month bigint, later bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+BEGIN
+  RETURN QUERY
+    SELECT l.site, l.test, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY l.days), percentile_cont(0.9) WITHIN GROUP (ORDER BY l.days),
+           count(*) FILTER (WHERE l.days < 1), count(*) FILTER (WHERE l.days >= 1 AND l.days < 7),
+           count(*) FILTER (WHERE l.days >= 7 AND l.days < 30), count(*) FILTER (WHERE l.days >= 30)
+      FROM (SELECT p.code::text AS site, t.code::text AS test, extract(epoch FROM lower(a.during) - a.created_at)::float8 / 86400 AS days
+              FROM site p JOIN resource r USING (site_id)
+              JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
+              JOIN occupancy o USING (slot_id)
+              JOIN appointment a ON a.appointment_id = o.appointment_id AND a.slot_id = s.slot_id
+              JOIN test t USING (test_id)
+             WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+               AND a.status <> 'pending' AND a.created_at < lower(a.during)) l
+     GROUP BY 1, 2 ORDER BY 1, 2;
+END $$;
+COMMENT ON FUNCTION report_lead_time IS
+  'Of each test how many days passed from booking to the appointment, for those that stand; the last place counts, and what was recorded afterwards does not.';
+
+
 -- The invariants --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION violations() RETURNS TABLE (rule text, violations bigint)
@@ -3563,8 +3665,8 @@ GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, w
 GRANT EXECUTE ON FUNCTION
   find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
-  publish, set_capacity, close_period, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
-  export_highest, export_patients, export_appointments
+  publish, set_capacity, close_period, close_and_move, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
+  export_highest, export_patients, export_appointments, report_utilisation, report_noshow, report_lead_time
    TO bookcli_desk;
 GRANT EXECUTE ON FUNCTION audit_entries, audit_highest, ask_audit, numbers_of TO bookcli_desk, bookcli_auditor;
 GRANT EXECUTE ON FUNCTION seal_audit, verify_audit, verify TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;

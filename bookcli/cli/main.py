@@ -52,6 +52,7 @@ COMMANDS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "test": ("catalog", "The tests and their rules."),
         "resource": ("catalog", "The machines, rooms and people."),
         "schedule": ("schedules", "Weekly hours, slots and closures."),
+        "report": ("reports", "How full it was, who did not come, how long people wait."),
     },
     "Messages": {
         "notification": ("notifications", "Messages to patients, and what became of them."),

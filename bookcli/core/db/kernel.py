@@ -145,6 +145,23 @@ def close_period(
     return closure, slots
 
 
+def close_and_move(
+    connection: Connection,
+    place: tuple[int, int | None],
+    period: tuple[datetime, datetime],
+    reason: str,
+    moves: Sequence[dict[str, Any]],
+    *,
+    all_or_nothing: bool,
+) -> list[Verdict]:
+    """Closes at (site, resource or None) and moves; first `closed` unless nothing was done, then a verdict per move."""
+    return _verdicts(
+        connection,
+        "SELECT * FROM app.close_and_move(%s, %s, tstzrange(%s, %s), %s, %s::jsonb, %s, %s)",
+        (*place, *period, reason, _json(moves), all_or_nothing, connection.token),
+    )
+
+
 def reopen(connection: Connection, closure: int) -> int | None:
     """How many slots opened again; None when no such closure is in force."""
     result: int | None = _one(connection, "SELECT app.reopen(%s, %s)", (closure, connection.token))[0]

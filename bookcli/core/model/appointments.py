@@ -126,6 +126,7 @@ _SENTENCES = {
     "hold-expired": "The hold has expired and its place was given back.",
     "wrong-status": "That is not possible for an appointment that is {status}.",
     "not-yet": "It is too early for that: the appointment is on a later day, or nobody can have missed it yet.",
+    "not-everybody": "Nothing was closed: {many} of those who are booked then cannot be moved.",
     "day-over": "The day of the appointment is over: check in, or note that nobody came.",
     "nothing-to-undo": "There is nothing to undo: nothing of yours in the last minutes that nobody has changed since.",
     "too-late": "That was more than ten minutes ago and cannot be undone.",

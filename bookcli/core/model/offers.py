@@ -105,7 +105,7 @@ def best(
     """
     at_place: dict[tuple[date, str], dict[str, list[Slot]]] = {}
     for slot in free:
-        if _is_possible(slot, rules[slot.test], engaged):
+        if is_possible(slot, rules[slot.test], engaged):
             day = clock.to_local(slot.start, slot.zone).date()
             at_place.setdefault((day, slot.site), {}).setdefault(slot.test, []).append(slot)
     found = _Best(most)
@@ -115,7 +115,7 @@ def best(
     return [offer for _, _, _, offer in found.ranked]
 
 
-def _is_possible(slot: Slot, rules: Rules, engaged: Sequence[Engaged]) -> bool:
+def is_possible(slot: Slot, rules: Rules, engaged: Sequence[Engaged]) -> bool:
     """Whether the patient is free then and had, or has, the test long enough before or after."""
     for other in engaged:
         if other.start < slot.end and slot.start < other.end:

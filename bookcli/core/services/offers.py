@@ -45,7 +45,7 @@ def best(context: Context, wish: Wish) -> list[Offer]:
             f"A visit is offered for 1 to {MOST_TESTS} tests.", hint="Name them: --tests blood+mri", code="visit-size"
         )
     with pending.nothing_kept(_NOT_KNOWN):
-        rules = _rules(context, wish.tests)
+        rules = rules_of_tests(context, wish.tests)
         engaged = _engaged(context, wish.patient) if wish.patient else []
         free = [
             slot
@@ -66,7 +66,8 @@ def around(context: Context, wish: Wish, slot: int, start: datetime) -> list[Off
     return [*here[:1], *sorted(nearest[: wish.most], key=lambda one: one.start)]
 
 
-def _rules(context: Context, wanted: Sequence[str]) -> dict[str, ways.Rules]:
+def rules_of_tests(context: Context, wanted: Sequence[str]) -> dict[str, ways.Rules]:
+    """What of each test matters for its place. Raises NotFound for an unknown one, with the nearest codes."""
     known = {test.code: test for test in catalog.tests(context)}
     for test in wanted:
         if test not in known:

@@ -80,6 +80,20 @@ ATTEMPTS = {
         "SELECT slots FROM app.close_period(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)",
         start_of,
     ),
+    "close_and_move": Attempt(
+        "manage-schedules",
+        "SELECT verdict FROM app.close_and_move(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', '[]', true, %s)",
+        start_of,
+    ),
+    "report_utilisation": Attempt(
+        "manage-schedules", "SELECT * FROM app.report_utilisation('2030-01-01', '2030-01-02', NULL, %s)"
+    ),
+    "report_noshow": Attempt(
+        "manage-schedules", "SELECT * FROM app.report_noshow('2030-01-01', '2030-01-02', NULL, %s)"
+    ),
+    "report_lead_time": Attempt(
+        "manage-schedules", "SELECT * FROM app.report_lead_time('2030-01-01', '2030-01-02', NULL, %s)"
+    ),
     "reopen": Attempt("manage-schedules", "SELECT app.reopen(99, %s)"),
     "save_schedules": Attempt("manage-schedules", "SELECT * FROM app.save_schedules('[]', %s)"),
     "end_schedule": Attempt("manage-schedules", "SELECT app.end_schedule(99, '2030-01-01', %s)"),
