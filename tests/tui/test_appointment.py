@@ -28,11 +28,11 @@ def status(clinic: Clinic, reference: str) -> str:
 
 async def opened(seat: Seat, reference: str) -> None:
     """The appointment, opened by the quick line."""
-    await seat.sees("places free")
+    await seat.sees("? Help", "● worker")
     await seat.press("slash")
     await seat.sees("Patients")
     await seat.press(f"text:{reference}", "enter")
-    await seat.sees(reference, "Patient")
+    await seat.sees(reference, "p Print")
 
 
 def test_all_facts_history_and_messages_are_there(clinic: Clinic) -> None:

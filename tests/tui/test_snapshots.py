@@ -90,8 +90,52 @@ async def keys(seat: Seat) -> None:
     await seat.sees("Keys", "Day after", "bookcli")
 
 
+async def booking(seat: Seat) -> None:
+    await board(seat)
+    await seat.press("home", "right", "n")
+    await seat.sees("mri · mri-contrast")
+    await seat.press("text:cohen דוד", "ctrl+u", "text:P10")
+    await seat.sees("김민준")
+    await seat.press("enter", "text:mri", "enter")
+    await seat.sees("◐ Held 5:00", "Read aloud")
+
+
+async def new_patient(seat: Seat) -> None:
+    await board(seat)
+    await seat.press("b", "ctrl+n", "text:ana muller", "tab", "text:1980-13-40", "tab")
+    await seat.sees("May be there already", "▲ ", "birth date")
+
+
+async def quick(seat: Seat) -> None:
+    await board(seat)
+    await seat.press("slash", f"paste:zolc, mri+blood+blod, {DAY} am")
+    await seat.sees("Łukasz Żółć", "blood?", "mri 08:00 mri-1")
+
+
+async def appointment(seat: Seat) -> None:
+    await board(seat)
+    await seat.press("slash", "paste:QD3G-6Z9H", "enter")
+    await seat.sees("● booked", "History", "confirmation waiting")
+
+
+async def cancelling(seat: Seat) -> None:
+    await appointment(seat)
+    await seat.press("x")
+    await seat.sees("Cancel it")
+
+
+async def moving(seat: Seat) -> None:
+    await appointment(seat)
+    await seat.press("m")
+    await seat.sees("From Tue 04 Mar 2031", "min  blood")
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
-@pytest.mark.parametrize("play", [board, keys], ids=["board", "help"])
+@pytest.mark.parametrize(
+    "play",
+    [board, keys, booking, new_patient, quick, appointment, cancelling, moving],
+    ids=["board", "help", "booking", "new-patient", "quick", "appointment", "cancelling", "moving"],
+)
 def test_a_screen_looks_as_it_did(
     snap_compare: Compare, far_day: Clinic, size: tuple[int, int], play: Callable[[Seat], Any]
 ) -> None:

@@ -81,7 +81,7 @@ class QuickLine(Dialog[Outcome]):
     # What is typed
 
     def on_input_changed(self) -> None:
-        self._waits = True
+        self._waits, self._entered = True, False
         self._understand()
 
     def _understand(self) -> None:
@@ -167,6 +167,9 @@ class QuickLine(Dialog[Outcome]):
         self._enter()
 
     def on_input_submitted(self) -> None:
+        if self._line.reference:
+            self._enter()
+            return
         self._entered = True
         self._go_on()
 
