@@ -6,6 +6,7 @@ What must stay true: days, names and clock are fixed, so that a picture changes 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -16,6 +17,9 @@ from bookcli.core import clock
 from bookcli.core.db import kernel
 from bookcli.core.services import appointments, schedules
 from bookcli.tui.app import DeskApp
+from bookcli.tui.holding import Held
+from bookcli.tui.screens.appointment import AppointmentScreen
+from bookcli.tui.screens.booking import Booking
 from tests.clinic import Clinic
 from tests.tui.harness import LARGE, SMALL, Seat
 
@@ -25,7 +29,7 @@ Compare = Callable[..., bool]
 
 
 @pytest.fixture
-def far_day(clinic: Clinic) -> Iterator[Clinic]:
+def far_day(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]:
     """The clinic with a day that is the same in every run, while the clocks of the desk stand still."""
     clinic.run("UPDATE test SET window_days = 3650")
     rows = []
@@ -40,6 +44,7 @@ def far_day(clinic: Clinic) -> Iterator[Clinic]:
     kernel.publish(clinic.owner, rows)
     _fill(clinic)
     clock.set_source(lambda: NOW)
+    monkeypatch.setattr(Held, "seconds", 299.0)
     yield clinic
     clock.set_source(None)
 
@@ -97,25 +102,37 @@ async def booking(seat: Seat) -> None:
     await seat.press("text:cohen דוד", "ctrl+u", "text:P10")
     await seat.sees("김민준")
     await seat.press("enter", "text:mri", "enter")
-    await seat.sees("◐ Held 5:00", "Read aloud")
+    await seat.sees("◐ Held 4:59", "Read aloud")
+    screen = seat.app.screen
+    assert isinstance(screen, Booking) and screen._holding.held is not None
+    screen._holding.held = replace(screen._holding.held, until=NOW + timedelta(minutes=5))
+    screen._say_state()
+    await seat.sees("until 10:35")
 
 
 async def new_patient(seat: Seat) -> None:
     await board(seat)
     await seat.press("b", "ctrl+n", "text:ana muller", "tab", "text:1980-13-40", "tab")
-    await seat.sees("May be there already", "▲ ", "birth date")
+    await seat.sees("May be there already", "▲", "The birth date is not")
 
 
 async def quick(seat: Seat) -> None:
     await board(seat)
     await seat.press("slash", f"paste:zolc, mri+blood+blod, {DAY} am")
-    await seat.sees("Łukasz Żółć", "blood?", "mri 08:00 mri-1")
+    await seat.sees("Łukasz Żółć", "blood?", "mri 09:00 mri-1")
 
 
 async def appointment(seat: Seat) -> None:
     await board(seat)
     await seat.press("slash", "paste:QD3G-6Z9H", "enter")
     await seat.sees("● booked", "History", "confirmation waiting")
+    screen = seat.app.screen
+    assert isinstance(screen, AppointmentScreen) and screen._whole is not None
+    whole = screen._whole
+    steps = tuple({**one, "at": NOW} for one in whole.steps)
+    messages = tuple({**one, "due_at": NOW} for one in whole.messages)
+    screen._shown(replace(whole, steps=steps, messages=messages))
+    await seat.sees("25 Nov 10:30 book")
 
 
 async def cancelling(seat: Seat) -> None:

@@ -55,6 +55,7 @@ class QuickLine(Dialog[Outcome]):
         self._waits = self._entered = False
 
     def body(self) -> ComposeResult:
+        yield Static(Content("Book in one line: who, which tests, when"), classes="heading")
         yield Input(placeholder=EXAMPLE, compact=True, select_on_focus=False)
         yield Static(Content(""), id="means")
         yield Static(Content("Patients"), id="patients-word", classes="word")
