@@ -43,7 +43,8 @@ class NewPatient(Dialog[Patient]):
 
     def __init__(self, words: str = "") -> None:
         super().__init__()
-        self._words = words
+        # A number or a birth date that nobody has is no name.
+        self._words = "" if any(char.isdigit() for char in words) else words
         self._saving = False
         self._twins: list[Patient] = []
 

@@ -103,3 +103,29 @@ def test_what_somebody_else_holds_is_not_released(clinic: Clinic) -> None:
             appointments.release(other, held.verdicts[0].reference or "")
     assert refusal.value.code == "not-yours"
     assert _statuses(clinic) == ["pending", "pending"]
+
+
+def test_a_hold_goes_on_with_a_note_while_it_holds_and_not_when_it_has_expired(clinic: Clinic) -> None:
+    held = _held(clinic, seconds=20)
+    reference = held.verdicts[1].reference or ""
+    before = [one.held_until for one in held.verdicts]
+    renewed = appointments.renew(clinic.context, reference, 600, note="comes with her daughter")
+    assert [one.verdict for one in renewed] == ["held", "held"]
+    assert all(new.held_until > old for new, old in zip(renewed, before, strict=True) if new.held_until and old)
+    assert clinic.rows("SELECT DISTINCT note FROM appointment") == [("comes with her daughter",)]
+    steps = [(step["action"], step["staff"]) for step in appointments.steps(clinic.context, reference)]
+    assert steps == [("renew", "tests"), ("hold", "tests")]
+    clinic.run("UPDATE appointment SET held_until = now() - interval '1 s'")
+    with pytest.raises(Refused) as refusal:
+        appointments.renew(clinic.context, reference)
+    assert refusal.value.code == "hold-expired"
+    assert clinic.sound()
+
+
+def test_only_whoever_holds_a_visit_goes_on_holding_it(clinic: Clinic) -> None:
+    held = _held(clinic)
+    token, expires_at = gateway.sign_in_here(clinic.owner, "somebody-else")
+    clinic.context.keep(SignedIn(token, "somebody-else", "manager", expires_at), on_disk=False)
+    with pytest.raises(Refused) as refusal:
+        appointments.renew(clinic.context, held.verdicts[0].reference or "")
+    assert refusal.value.code == "not-yours"

@@ -8,6 +8,7 @@ import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput, NotFound
+from bookcli.core.model.slots import Search
 from bookcli.core.services import appointments, offers, slots, visits
 from tests.clinic import Clinic
 
@@ -61,3 +62,11 @@ def test_what_is_not_known_is_named(clinic: Clinic, context: Context) -> None:
         offers.best(context, _wish(clinic, "blood", patient="nobody"))
     with pytest.raises(InvalidInput):
         offers.best(context, _wish(clinic))
+
+
+def test_around_a_slot_the_visit_in_it_comes_first_and_then_the_nearest(clinic: Clinic) -> None:
+    day, slot = clinic.day(1), clinic.slot("mri", 1, 4)
+    (start,) = clinic.row("SELECT starts_at FROM slot WHERE slot_id = %s", (slot,))
+    wish = offers.Wish(["mri"], Search("", (day, day), ["north"]), most=2)
+    found = offers.around(clinic.context, wish, slot, start)
+    assert [one.parts[0].slot_id for one in found] == [slot, clinic.slot("mri", 1, 3), clinic.slot("mri", 1, 5)]
