@@ -108,6 +108,31 @@ def test_an_offer_taken_meanwhile_is_refused_in_the_dialog_with_the_nearest(clin
     sit(clinic.context, play)
 
 
+def test_enter_before_the_answers_are_there_waits_for_them(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("slash")
+        await seat.sees("Patients")
+        await seat.press("paste:zolc, mri, tomorrow", "enter")
+        await seat.sees("◐ Held 4:5", "Łukasz Żółć P3")
+
+    sit(clinic.context, play)
+
+
+def test_without_a_patient_or_a_test_it_is_asked_for(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await typed(seat, "mri, tomorrow")
+        await seat.sees("mri 08:00 mri-1")
+        await seat.press("enter")
+        await seat.sees("Who is it for?")
+        await seat.press("ctrl+u", "text:zolc")
+        await seat.sees("Łukasz Żółć")
+        await seat.press("enter")
+        await seat.sees("Which tests?")
+
+    sit(clinic.context, play)
+
+
 HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
 
 

@@ -191,8 +191,12 @@ class QuickLine(Dialog[Outcome]):
             patients_.show([self._chosen])
             self._ask()
             self._say()
+        elif self._sure is None and not self._line.patient:
+            self.query_one("#problem", Static).update(text("▲ Who is it for?", "$text-warning"))
         elif self._sure is None:
             self.action_new_patient()
+        elif not self._line.tests:
+            self.query_one("#problem", Static).update(text("▲ Which tests?", "$text-warning"))
         elif offers.current is not None:
             self._hold(self._sure, offers)
         self._say()
