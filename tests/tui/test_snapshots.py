@@ -107,19 +107,19 @@ async def booking(seat: Seat) -> None:
     assert isinstance(screen, Booking) and screen._holding.held is not None
     screen._holding.held = replace(screen._holding.held, until=NOW + timedelta(minutes=5))
     screen._say_state()
-    await seat.sees("until 10:35")
+    await seat.sees("⏎", "until 10:35")
 
 
 async def new_patient(seat: Seat) -> None:
     await board(seat)
     await seat.press("b", "ctrl+n", "text:ana muller", "tab", "text:1980-13-40", "tab")
-    await seat.sees("May be there already", "▲", "The birth date is not")
+    await seat.sees("⏎", "May be there already", "▲", "The birth date is not")
 
 
 async def quick(seat: Seat) -> None:
     await board(seat)
     await seat.press("slash", f"paste:zolc, mri+blood+blod, {DAY} am")
-    await seat.sees("Łukasz Żółć", "blood?", "mri 09:00 mri-1")
+    await seat.sees("⏎", "Łukasz Żółć", "blood?", "mri 09:00 mri-1")
 
 
 async def appointment(seat: Seat) -> None:
@@ -132,19 +132,19 @@ async def appointment(seat: Seat) -> None:
     steps = tuple({**one, "at": NOW} for one in whole.steps)
     messages = tuple({**one, "due_at": NOW} for one in whole.messages)
     screen._shown(replace(whole, steps=steps, messages=messages))
-    await seat.sees("25 Nov 10:30 book")
+    await seat.sees("⏎", "25 Nov 10:30 book")
 
 
 async def cancelling(seat: Seat) -> None:
     await appointment(seat)
     await seat.press("x")
-    await seat.sees("Cancel it")
+    await seat.sees("⏎", "Cancel it")
 
 
 async def moving(seat: Seat) -> None:
     await appointment(seat)
     await seat.press("m")
-    await seat.sees("From Tue 04 Mar 2031", "min  blood")
+    await seat.sees("⏎", "From Tue 04 Mar 2031", "min  blood")
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])

@@ -6,6 +6,7 @@ What must stay true: while it is typed nothing is held; of several patients one 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -102,13 +103,15 @@ class QuickLine(Dialog[Outcome]):
 
     def _look(self) -> None:
         if self._chosen is None:
-            self.call(patients.find, self._line.patient, on_done=self._found, on_error=self._failed, group="find")
+            words = self._line.patient
+            found = partial(self._found, words)
+            self.call(patients.find, words, on_done=found, on_error=self._failed, group="find")
         else:
             self._waits = False
         self._ask()
 
-    def _found(self, found: list[Patient]) -> None:
-        if self._chosen is not None:
+    def _found(self, words: str, found: list[Patient]) -> None:
+        if self._chosen is not None or words != self._line.patient:
             return
         self._waits = False
         self.query_one(PatientList).show(found)

@@ -6,6 +6,7 @@ What must stay true: an answer to what is no longer typed is never shown, and no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -164,10 +165,12 @@ class PatientFinder(Vertical):
     def _look(self) -> None:
         desk = cast("DeskApp", self.app)
         words = self.input.value
-        desk.calls.ask(self, patients.find, words, on_done=self._found, on_error=self._failed, group="find")
+        desk.calls.ask(
+            self, patients.find, words, on_done=partial(self._found, words), on_error=self._failed, group="find"
+        )
 
-    def _found(self, found: list[Patient]) -> None:
-        if self.chosen is not None:
+    def _found(self, words: str, found: list[Patient]) -> None:
+        if self.chosen is not None or words != self.input.value:
             return
         self._away = False
         self._list.show(found)
