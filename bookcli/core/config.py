@@ -81,6 +81,7 @@ class Settings:
         "colours of the terminal UI: dark, light, ansi-dark or ansi-light (the terminal's own)", "dark"
     )
     motion: str = _setting("whether things move in the terminal UI: full or reduced", "full")
+    print_command: str = _setting("command that prints the text it reads, for the slips of the terminal UI", "lp")
     lock_minutes: str = _setting("minutes without a key after which the terminal UI locks itself; 0 means never", "10")
 
     @property

@@ -38,7 +38,12 @@ class Entry(NamedTuple):
         return self.load()()
 
 
-SCREENS: tuple[Entry, ...] = (Entry("board", "1", "Board", "board:BoardScreen"),)
+SCREENS: tuple[Entry, ...] = (
+    Entry("board", "1", "Board", "board:BoardScreen"),
+    Entry("quick", "slash", "Quick line", "quick:QuickLine", "dialog"),
+    Entry("appointment", "", "Appointment", "appointment:AppointmentScreen", "dialog"),
+    Entry("booking", "b", "Book", "booking:Booking", "dialog"),
+)
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))
 BY_ID = {entry.id: entry for entry in SCREENS}

@@ -1,0 +1,199 @@
+"""All there is about one appointment, and everything that can be done with it, a key each.
+
+What must stay true: what is offered is what its status allows; nothing is cancelled by one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, Footer, Static
+
+from ...core.errors import BookcliError
+from ...core.model.appointments import CANCELLATION_REASONS, Outcome, Verdict
+from ...core.services import appointments, reception
+from ...core.services.reception import Whole
+from ..kit import Dialog, Notice, said, text
+from ..undoing import of_appointment
+from ..widgets import appointment_facts as shown
+from .cancelling import Cancelling
+from .moving import Moving
+
+POSSIBLE = {
+    "pending": ("confirm", "release", "move"),
+    "booked": ("arrive", "check_in", "no_show", "move", "cancel"),
+    "arrived": ("check_in", "fulfil", "move", "cancel"),
+    "checked-in": ("fulfil", "cancel"),
+}
+"""What can be done in each status; the kernel decides, as always."""
+BUTTONS = {
+    "confirm": "Book",
+    "release": "Give back",
+    "arrive": "Arrived",
+    "check_in": "Check in",
+    "fulfil": "Fulfilled",
+    "no_show": "No-show",
+    "move": "Move",
+    "cancel": "Cancel …",
+}
+ALWAYS = frozenset({"copy", "print", "undo", "reload"})
+
+
+class AppointmentScreen(Dialog[None]):
+    """Opened with a reference."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "confirm", "Book", id="appointment.confirm", show=False),
+        Binding("g", "release", "Give back", id="appointment.release", show=False),
+        Binding("a", "arrive", "Arrived", id="appointment.arrive", show=False),
+        Binding("i", "check_in", "Check in", id="appointment.check-in", show=False),
+        Binding("f", "fulfil", "Fulfilled", id="appointment.fulfil", show=False),
+        Binding("w", "no_show", "No-show", id="appointment.no-show", show=False),
+        Binding("m", "move", "Move", id="appointment.move", show=False),
+        Binding("x", "cancel", "Cancel", id="appointment.cancel", show=False),
+        Binding("p", "print", "Print", id="appointment.print"),
+        Binding("y", "copy", "Copy", id="appointment.copy"),
+        Binding("u", "undo", "Undo", id="appointment.undo"),
+        Binding("r", "reload", "Refresh", id="appointment.refresh", show=False),
+        Binding("left", "app.focus_previous", show=False),
+        Binding("right", "app.focus_next", show=False),
+    ]
+
+    def __init__(self, reference: str) -> None:
+        super().__init__()
+        self._reference = reference
+        self._whole: Whole | None = None
+        self._busy = False
+
+    def body(self) -> ComposeResult:
+        yield Static(text(self._reference), classes="heading")
+        yield Notice()
+        with VerticalScroll(id="all", can_focus=False):
+            with Horizontal(classes="columns"):
+                yield Static(id="facts")
+                yield Static(id="steps")
+            yield Static(id="messages")
+        with Horizontal(classes="buttons"):
+            for action, words in BUTTONS.items():
+                yield Button(text(words), id=action, compact=True)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one("#all").display = False
+        for button in self.query(Button):
+            button.display = False
+        self.query_one(Notice).say("loading", "The appointment is on its way.")
+        self.reload()
+
+    def reload(self) -> None:
+        """Asks anew for everything."""
+        self.call(reception.whole, self._reference, on_done=self._shown, on_error=self._failed, group="whole")
+
+    def action_reload(self) -> None:
+        self.reload()
+
+    def _shown(self, whole: Whole) -> None:
+        self._whole, self._busy = whole, False
+        facts = whole.facts
+        self.query_one(Notice).clear()
+        self.query_one("#all").display = True
+        self.query_one(".heading", Static).update(shown.heading(facts))
+        self.query_one("#facts", Static).update(shown.facts(facts))
+        self.query_one("#steps", Static).update(shown.steps(whole))
+        self.query_one("#messages", Static).update(shown.messages(whole))
+        possible = POSSIBLE.get(facts["status"], ())
+        keys = {one.binding.action: self.app.get_key_display(one.binding) for one in self.active_bindings.values()}
+        for button in self.query(Button):
+            button.display = button.id in possible
+            key = keys.get(button.id or "", "")
+            button.label = Content.assemble((f"{key} ", "bold"), BUTTONS[button.id or ""])
+        self.refresh_bindings()
+        if self.focused is None or not self.focused.display:
+            first = next((button for button in self.query(Button) if button.display), None)
+            self.set_focus(first)
+
+    def _failed(self, problem: BookcliError) -> None:
+        self._busy = False
+        if self._whole is None:
+            self.query_one(Notice).say("error", text(said(problem)), "r tries again")
+        self.desk.explain(problem)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only what the status allows has a key."""
+        if action in BUTTONS:
+            return self._whole is not None and action in POSSIBLE.get(self._whole.facts["status"], ())
+        return self._whole is not None if action in ("copy", "print") else True
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        getattr(self, f"action_{event.button.id}")()
+
+    # What can be done
+
+    def _do(self, service: Callable[..., Any], *args: Any, done: str) -> None:
+        """Changes the appointment once; another key while that is on its way does nothing."""
+        if self._busy:
+            return
+        self._busy = True
+        self.call(service, self._reference, *args, on_done=lambda _: self._did(done), on_error=self._failed)
+
+    def _did(self, done: str) -> None:
+        self.desk.did(f"{self._reference} {done}.", of_appointment(self._reference))
+        self.reload()
+
+    def action_confirm(self) -> None:
+        self._do(appointments.confirm_visit, done="is BOOKED")
+
+    def action_release(self) -> None:
+        if not self._busy:
+            self._busy = True
+            self.call(appointments.release, self._reference, on_done=self._released, on_error=self._failed)
+
+    def _released(self, verdicts: list[Verdict]) -> None:
+        self.desk.did(f"{self._reference} was given back.")
+        self.reload()
+
+    def action_arrive(self) -> None:
+        self._do(appointments.set_status, "arrived", done="has arrived")
+
+    def action_check_in(self) -> None:
+        self._do(appointments.set_status, "checked-in", done="is checked in")
+
+    def action_fulfil(self) -> None:
+        self._do(appointments.set_status, "fulfilled", done="is fulfilled")
+
+    def action_no_show(self) -> None:
+        self._do(appointments.set_status, "noshow", done="is a no-show")
+
+    def action_move(self) -> None:
+        if self._whole is not None:
+            self.app.push_screen(Moving(self._whole.facts), self._moved)
+
+    def _moved(self, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            self._did("was moved")
+
+    def action_cancel(self) -> None:
+        if self._whole is not None:
+            self.app.push_screen(Cancelling(shown.brief(self._whole.facts)), self._cancel)
+
+    def _cancel(self, reason: str | None) -> None:
+        if reason is not None:
+            why = CANCELLATION_REASONS[reason]
+            self._do(appointments.cancel, reason, done=f"is cancelled ({why})")
+
+    def action_copy(self) -> None:
+        self.app.copy_to_clipboard(self._reference)
+        self.desk.toast(f"Copied {self._reference}.")
+
+    def action_print(self) -> None:
+        if self._whole is not None:
+            done = f"The slip of {self._reference} is at the printer."
+            self.call(reception.print_slip, self._whole.facts, on_done=lambda _: self.desk.toast(done))
+
+    def action_undo(self) -> None:
+        self.desk.action_undo()

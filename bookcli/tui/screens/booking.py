@@ -1,0 +1,389 @@
+"""The book dialog: who, what, when; the place is held from the moment it is known for whom, until it is booked or left.
+
+What must stay true: nothing that was typed is lost by an answer, whatever it is; booked is only said after the commit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.timer import Timer
+from textual.widgets import Input, OptionList
+
+from ...core import clock
+from ...core.errors import BookcliError, Unavailable
+from ...core.model import quick_line
+from ...core.model.appointments import Outcome, sentence
+from ...core.model.board import Cell
+from ...core.model.offers import Offer
+from ...core.model.patients import Patient
+from ...core.model.quick_line import Line
+from ...core.model.slots import Slot
+from ...core.services import reception
+from ...core.services.pending import OUTAGES
+from ...core.services.reception import Known
+from ..holding import Holding
+from ..kit import Confirm, Dialog, said, text
+from ..settling import Settling
+from ..undoing import of_appointment
+from ..widgets.booking_form import BookingForm
+from ..widgets.patient_finder import PatientFinder
+from .answer import Answer
+from .new_patient import NewPatient
+
+DEBOUNCE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is known already when the dialog opens: of whom, what was typed for what and when, and what was chosen."""
+
+    patient: Patient
+    tests: str
+    when: str
+    offers: tuple[Offer, ...]
+    chosen: Offer
+
+
+class Booking(Dialog[Outcome]):
+    """Opened with a slot of the board, with what the quick line has found, or with nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "book", "Book", id="booking.book", key_display="^s"),
+        Binding("ctrl+n", "new_patient", "New patient", id="booking.new-patient", key_display="^n"),
+        Binding("ctrl+r", "hold", "Hold again", id="booking.hold", key_display="^r"),
+    ]
+
+    def __init__(self, cell: Cell | None = None, test: str = "", begun: Begun | None = None) -> None:
+        super().__init__()
+        self._cell, self._test, self._begun = cell, test, begun
+        self._known = Known({}, {}, {})
+        self._patient: Patient | None = None
+        self._chosen: Offer | None = None
+        self._may_choose = cell is not None
+        self._line = Line()
+        self._timer: Timer | None = None
+        self._book_next = False
+
+    def body(self) -> ComposeResult:
+        begun = self._begun
+        yield BookingForm(begun.tests if begun else self._test, begun.when if begun else "", self._where())
+
+    def _where(self) -> str:
+        cell, site = self._cell, self.desk.site
+        if cell is None or site is None:
+            return "tue am, +3d, 2026-12-01, next week"
+        start, end = clock.to_local(cell.start, site.zone), clock.to_local(cell.end, site.zone)
+        return f"{start:%a %d %b %H:%M}–{end:%H:%M} {cell.resource}"
+
+    def on_mount(self) -> None:
+        self._holding = Holding(self.desk, self._held_changed, self._not_held, self._hold_failed)
+        self._settling = Settling(self, self._holding, self._answered, self._failed, self._say_state)
+        self.set_interval(1.0, self._tick)
+        site = self.desk.site
+        if site is not None:
+            day = clock.to_local(self._cell.start, site.zone).date() if self._cell is not None else None
+            self.call(reception.known, site.code, day, on_done=self._learnt, on_error=self._not_learnt)
+        if self._begun is not None:
+            self._begin(self._begun)
+        else:
+            self.form.finder.input.focus()
+
+    def _begin(self, begun: Begun) -> None:
+        self.form.finder.choose(begun.patient)
+        self.form.offers.show(begun.offers)
+        self.form.offers.highlighted = begun.offers.index(begun.chosen)
+        self.form.note.focus()
+        self._patient, self._chosen = begun.patient, begun.chosen
+        self._want()
+
+    @property
+    def form(self) -> BookingForm:
+        """What is typed into."""
+        return self.query_one(BookingForm)
+
+    @property
+    def unsaved(self) -> bool:
+        return self.form.typed
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A place is only held again when it was held."""
+        return action != "hold" or (self.is_mounted and self._holding.expired)
+
+    # What is typed
+
+    def _learnt(self, known: Known) -> None:
+        self._known = known
+        mine = known.of_resource.get(self._cell.resource, ()) if self._cell is not None else tuple(known.tests)
+        self.form.suggest(mine)
+        self._understand()
+        if self._begun is None:
+            self._ask_soon()
+
+    def _not_learnt(self, problem: BookcliError) -> None:
+        self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
+
+    def on_key(self, event: events.Key) -> None:
+        self._holding.typed()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        if event.input in (self.form.tests, self.form.when):
+            self._understand()
+            self._begun = None if self._begun is not None and self.form.typed else self._begun
+            if self._begun is None:
+                self._ask_soon()
+
+    def _understand(self) -> None:
+        """What tests and days were typed, as the quick line understands them."""
+        zone = self.desk.site.zone if self.desk.site is not None else "UTC"
+        today = clock.today(zone)
+        known = quick_line.Known.of([(code, name) for code, (name, _) in self._known.tests.items()])
+        tests = quick_line.understand(self.form.tests.value.replace(" ", " + "), known, today)
+        when = quick_line.understand(self.form.when.value, quick_line.Known({}, {}), today)
+        days = when.days or self._day(zone)
+        site = self.desk.site.code if self.desk.site is not None else ""
+        self._line = replace(when, tests=tests.tests, days=days, site=site)
+        unknown = [word.text for word in (*tests.unknown, *when.unknown)]
+        unknown += [word.text for word in (*tests.words, *when.words) if word.kind in ("name", "number")]
+        self.form.say_meaning(self._line, self._known, unknown)
+
+    def _day(self, zone: str) -> tuple[date, date] | None:
+        if self._cell is None or self.form.when.value.strip():
+            return None
+        day = clock.to_local(self._cell.start, zone).date()
+        return day, day
+
+    def on_patient_finder_chosen(self, event: PatientFinder.Chosen) -> None:
+        event.stop()
+        if event.patient == self._patient:
+            if event.patient is not None:
+                self._go_on_from_patient()
+            return
+        self._patient = event.patient
+        if event.patient is not None:
+            self._go_on_from_patient()
+        if self._begun is None or event.patient is None:
+            self._ask_soon()
+
+    def _go_on_from_patient(self) -> None:
+        if self._begun is None and self.form.finder.input.has_focus:
+            (
+                self.form.note
+                if self._chosen is not None or (self._may_choose and self._line.tests)
+                else self.form.tests
+            ).focus()
+
+    def on_patient_finder_nobody(self, event: PatientFinder.Nobody) -> None:
+        event.stop()
+        self.action_new_patient()
+
+    # Offers
+
+    def _ask_soon(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DEBOUNCE, self._ask)
+
+    def _ask(self) -> None:
+        """Asks for offers; what was held for something else is given back first."""
+        self._chosen = None
+        self.form.say_aloud(None, self._known)
+        before = self._holding.hand_over()
+        if not self._line.tests:
+            self.form.offers.show(())
+            if before:
+                self.call(reception.release, before, quiet=True, on_error=lambda _: None)
+            return
+        cell = self._cell if not self.form.when.value.strip() else None
+        near = (cell.slot_id, cell.start) if cell is not None else None
+        number = self._patient.mrn if self._patient is not None and self._patient.name else ""
+        self.call(
+            reception.offered, self._line, number, near, before, on_done=self._offered, on_error=self._no_offers,
+            group="offers",
+        )  # fmt: skip
+
+    def _offered(self, found: list[Offer]) -> None:
+        self.form.offers.show(found)
+        self.form.say_problem(None)
+        cell = self._cell
+        if not found:
+            self.form.say_problem(text("○ Nothing is free for that. Try other days.", "$text-warning"))
+        elif cell is not None and self._may_choose and not self.form.when.value.strip():
+            here = [one for one in found if any(part.slot_id == cell.slot_id for part in one.parts)]
+            if here:
+                self.form.offers.highlighted = found.index(here[0])
+                self._choose(here[0])
+            else:
+                self._may_choose = False
+                self.form.say_problem(text("▲ That place is not free for it. The nearest are these.", "$text-warning"))
+        self._say_state()
+
+    def _no_offers(self, problem: BookcliError) -> None:
+        cell, site = self._cell, self.desk.site
+        away = isinstance(problem, Unavailable) and problem.code in OUTAGES
+        if away and cell is not None and site is not None and len(self._line.tests) == 1 and self._may_choose:
+            slot = Slot(
+                cell.slot_id, site.code, site.zone, self._line.tests[0], cell.resource, cell.start, cell.end,
+                cell.capacity, cell.free, cell.status, cell.version,
+            )  # fmt: skip
+            self._offered([Offer((slot,))])
+        else:
+            self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
+        self.desk.explain(problem) if away else None
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        if self.form.offers.current is not None:
+            self._choose(self.form.offers.current)
+            (self.form.finder.input if self._patient is None else self.form.note).focus()
+
+    def _choose(self, offer: Offer) -> None:
+        self._chosen = offer
+        self._want()
+
+    # Holding and booking
+
+    def _want(self) -> None:
+        self.form.say_aloud(self._chosen, self._known)
+        if self._patient is not None and self._chosen is not None and not self._is_away:
+            self._holding.want(self._patient.mrn, tuple(self._chosen.takes))
+        self._say_state()
+
+    @property
+    def _is_away(self) -> bool:
+        return self.desk.lights is not None and self.desk.lights.database == "away"
+
+    def _tick(self) -> None:
+        if not self._settling.under_way:
+            self._holding.tick()
+        self._say_state()
+
+    def _held_changed(self) -> None:
+        self._say_state()
+        self.refresh_bindings()
+        if self._book_next and not self._holding.on_its_way:
+            self._book_next = False
+            self._book()
+
+    def _not_held(self, outcome: Outcome) -> None:
+        """Somebody else has taken it meanwhile, or a rule is against it: what is free nearby is shown instead."""
+        self._book_next = False
+        self._refused(outcome)
+
+    def _hold_failed(self, problem: BookcliError) -> None:
+        if not (isinstance(problem, Unavailable) and problem.code in OUTAGES):
+            self._book_next = False
+            self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
+        self.desk.explain(problem) if isinstance(problem, Unavailable) else None
+
+    def _refused(self, outcome: Outcome) -> None:
+        self._chosen, self._may_choose = None, False
+        self.form.say_aloud(None, self._known)
+        self._holding.lost()
+        why = sentence(outcome.reason or "refused", outcome.numbers)
+        nearest = [Offer((slot,)) for slot in outcome.alternatives] if len(outcome.verdicts) == 1 else []
+        self.form.say_problem(
+            text(f"✕ REFUSED  {why}" + (" The nearest free places are these." if nearest else ""), "$text-error")
+        )
+        self.form.offers.show(nearest or [one for one in self.form.offers.offers if not _same(one, outcome)])
+        self.form.offers.focus()
+        self._say_state()
+
+    def action_hold(self) -> None:
+        self._holding.again()
+
+    def action_book(self) -> None:
+        """Books what was chosen; with nothing chosen yet what is under the cursor is chosen first."""
+        if self._settling.under_way:
+            return
+        if self._patient is None:
+            self.form.finder.input.focus()
+            self.form.say_problem(text("▲ Who is it for?", "$text-warning"))
+        elif self._chosen is None:
+            self._choose_current()
+        elif self._holding.on_its_way:
+            self._book_next = True
+        else:
+            self._book()
+
+    def _choose_current(self) -> None:
+        current = self.form.offers.current
+        if current is not None:
+            self._choose(current)
+        else:
+            (self.form.when if self._line.tests else self.form.tests).focus()
+
+    def _book(self) -> None:
+        assert self._patient is not None and self._chosen is not None
+        self.form.say_problem(None)
+        self._settling.begin(self._patient.mrn, tuple(self._chosen.takes), self.form.note.value)
+        self._say_state()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        form = self.form
+        if event.input is form.tests:
+            here = self._cell is not None and self._may_choose and not form.when.value.strip()
+            (form.note if here else form.when).focus()
+        elif event.input is form.when:
+            form.offers.focus()
+        else:
+            self.action_book()
+
+    def _failed(self, problem: BookcliError) -> None:
+        self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
+        self._say_state()
+
+    def _answered(self, outcome: Outcome) -> None:
+        self._say_state()
+        if outcome.outcome == "refused":
+            self._refused(outcome)
+            return
+        self._holding.booked()
+        patient = self._patient
+        who = f"{patient.name} {patient.mrn}" if patient is not None else ""
+        if outcome.outcome == "booked":
+            reference = outcome.verdicts[0].reference or ""
+            self.desk.did(f"BOOKED {reference}.", of_appointment(reference))
+        self.app.push_screen(Answer(outcome, who), lambda then: self._finished(outcome, then))
+
+    def _finished(self, outcome: Outcome, then: str | None) -> None:
+        desk = self.desk
+        self.dismiss(outcome)
+        if then == "open":
+            desk.call_later(desk.open_appointment, outcome.verdicts[0].reference or "")
+
+    def _say_state(self) -> None:
+        if self.is_mounted:
+            self.form.say_state(self._holding, self._settling, self._patient, self._chosen, away=self._is_away)
+
+    # Leaving
+
+    def action_new_patient(self) -> None:
+        words = self.form.finder.input.value if self._patient is None else ""
+        self.app.push_screen(NewPatient(words), self._new_patient)
+
+    def _new_patient(self, patient: Patient | None) -> None:
+        if patient is not None:
+            self.form.finder.choose(patient)
+
+    def action_leave(self) -> None:
+        if not (self.unsaved or self._settling.under_way):
+            self.dismiss(None)
+            return
+        more = "Nothing is booked, and the place is given back." if not self._settling.under_way else NOT_KNOWN
+        self.app.push_screen(Confirm("Leave without booking?", more, yes="Leave", no="Keep"), self._left)
+
+    def on_unmount(self) -> None:
+        self._holding.let_go()
+
+
+NOT_KNOWN = "The answer of the database is not there yet. The place stays held for some minutes; nothing is kept."
+
+
+def _same(offer: Offer, outcome: Outcome) -> bool:
+    return offer.takes == [(one.test, one.slot_id) for one in outcome.verdicts]

@@ -1,0 +1,245 @@
+"""The quick line: `khan, mri+blood, tue am`, with what each word is taken for, the patients and the best offers.
+
+What must stay true: while it is typed nothing is held; of several patients one is only taken by a key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import Footer, Input, Static
+
+from ...core import clock
+from ...core.errors import BookcliError
+from ...core.model import quick_line
+from ...core.model.appointments import Outcome
+from ...core.model.offers import Offer
+from ...core.model.patients import Patient
+from ...core.model.quick_line import Line, Word
+from ...core.model.text import visible
+from ...core.services import patients, reception
+from ...core.services import quick_line as lines
+from ..kit import Dialog, said, text
+from ..widgets.offer_list import OfferList
+from ..widgets.patient_finder import PatientList, warnings
+from .booking import Begun
+from .new_patient import NewPatient
+
+DEBOUNCE = 0.15
+EXAMPLE = "khan, mri+blood, tue am"
+
+
+class QuickLine(Dialog[Outcome]):
+    """Enter takes the patient, if several are meant, and then holds the offer; the book dialog asks the rest."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "step(1)", "Next", id="quick.next", show=False),
+        Binding("up", "step(-1)", "Before", id="quick.before", show=False),
+        Binding("tab", "switch", "Patients or offers", id="quick.switch", priority=True, key_display="tab"),
+        Binding("ctrl+n", "new_patient", "New patient", id="quick.new-patient", key_display="^n"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known = quick_line.Known({}, {})
+        self._line = Line()
+        self._chosen: Patient | None = None
+        self._among_offers = False
+        self._timer: Timer | None = None
+        self._asked: tuple[str, Line] | None = None
+        self._waits = self._entered = False
+
+    def body(self) -> ComposeResult:
+        yield Static(Content("Book in one line: who, which tests, when"), classes="heading")
+        yield Input(placeholder=EXAMPLE, compact=True, select_on_focus=False)
+        yield Static(Content(""), id="means")
+        yield Static(Content("Patients"), id="patients-word", classes="word")
+        yield PatientList()
+        yield Static(Content(""), id="warned")
+        yield Static(Content("Offers"), id="offers-word", classes="word")
+        yield OfferList(can_focus=False)
+        yield Static(Content(""), id="problem")
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        self.query_one(Input).focus()
+        self.call(lines.known, on_done=self._learnt)
+        self._say()
+
+    @property
+    def unsaved(self) -> bool:
+        return False
+
+    def _learnt(self, known: quick_line.Known) -> None:
+        self._known = known
+        self._understand()
+
+    # What is typed
+
+    def on_input_changed(self) -> None:
+        self._waits, self._entered = True, False
+        self._understand()
+
+    def _understand(self) -> None:
+        site = self.desk.site
+        typed = self.query_one(Input).value
+        before = self._line
+        self._line = quick_line.understand(typed, self._known, clock.today(site.zone if site else "UTC"))
+        if site is not None and not self._line.site:
+            self._line = replace(self._line, site=site.code)
+        if self._line.patient != before.patient:
+            self._chosen = None
+        shown = [meaning(word, self._line) for word in self._line.words if word.text != "+"]
+        self.query_one("#means", Static).update(Content("  ").join(shown))
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DEBOUNCE, self._look)
+
+    def _look(self) -> None:
+        if self._chosen is None:
+            words = self._line.patient
+            found = partial(self._found, words)
+            self.call(patients.find, words, on_done=found, on_error=self._failed, group="find")
+        else:
+            self._waits = False
+        self._ask()
+
+    def _found(self, words: str, found: list[Patient]) -> None:
+        if self._chosen is not None or words != self._line.patient:
+            return
+        self._waits = False
+        self.query_one(PatientList).show(found)
+        self._among_offers = len(found) == 1
+        self._ask()
+        self._say()
+        self._go_on()
+
+    def _ask(self) -> None:
+        """Asks for offers, if it is another question than the last one."""
+        patient = self._sure
+        question = (patient.mrn if patient is not None else "", replace(self._line, words=(), patient=""))
+        if not self._line.tests:
+            self._asked = None
+            self.query_one(OfferList).show(())
+        elif question != self._asked:
+            self._asked = question
+            self.call(
+                reception.offered, self._line, question[0], on_done=self._offered, on_error=self._failed, group="offers"
+            )
+
+    def _offered(self, found: list[Offer]) -> None:
+        self.query_one(OfferList).show(found[:3])
+        nothing = text("○ Nothing is free for that. Try other days.", "$text-warning")
+        self.query_one("#problem", Static).update(Content("") if found else nothing)
+        self._say()
+        self._go_on()
+
+    def _failed(self, problem: BookcliError) -> None:
+        self._waits = self._entered = False
+        self._asked = None
+        self.query_one("#problem", Static).update(text(f"▲ {said(problem)}", "$text-error"))
+        self.desk.explain(problem)
+
+    # What is chosen
+
+    @property
+    def _sure(self) -> Patient | None:
+        """The patient, if one was chosen or only one can be meant."""
+        found = self.query_one(PatientList).found
+        return self._chosen or (found[0] if len(found) == 1 else None)
+
+    def action_step(self, by: int) -> None:
+        if self._among_offers:
+            self.query_one(OfferList).step(by)
+        else:
+            self.query_one(PatientList).step(by)
+        self._say()
+
+    def action_switch(self) -> None:
+        self._among_offers = not self._among_offers
+        self._say()
+
+    def on_option_list_option_selected(self, event: PatientList.OptionSelected) -> None:
+        event.stop()
+        self._among_offers = isinstance(event.option_list, OfferList)
+        self._enter()
+
+    def on_input_submitted(self) -> None:
+        if self._line.reference:
+            self._enter()
+            return
+        self._entered = True
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Does what Enter asked for, once the answers to what was typed are there."""
+        if self._entered and not self._waits and not self.desk.calls.is_asking(self, "offers"):
+            self._entered = False
+            self._enter()
+
+    def _enter(self) -> None:
+        if self._line.reference:
+            self.dismiss(None)
+            self.desk.call_later(self.desk.open_appointment, self._line.reference)
+            return
+        patients_, offers = self.query_one(PatientList), self.query_one(OfferList)
+        if self._sure is None and patients_.current is not None:
+            self._chosen, self._among_offers = patients_.current, True
+            patients_.show([self._chosen])
+            self._ask()
+            self._say()
+        elif self._sure is None and not self._line.patient:
+            self.query_one("#problem", Static).update(text("▲ Who is it for?", "$text-warning"))
+        elif self._sure is None:
+            self.action_new_patient()
+        elif not self._line.tests:
+            self.query_one("#problem", Static).update(text("▲ Which tests?", "$text-warning"))
+        elif offers.current is not None:
+            self._hold(self._sure, offers)
+        self._say()
+
+    def _hold(self, patient: Patient, offers: OfferList) -> None:
+        assert offers.current is not None
+        tests = " + ".join(self._line.tests)
+        when = " ".join(word.text for word in self._line.words if word.kind in ("days", "part", "time"))
+        begun = Begun(patient, tests, when, offers.offers, offers.current)
+        self.dismiss(None)
+        self.desk.call_later(self.desk.open, "booking", None, "", begun)
+
+    def action_new_patient(self) -> None:
+        self.app.push_screen(NewPatient(self._line.patient), self._new_patient)
+
+    def _new_patient(self, patient: Patient | None) -> None:
+        if patient is not None:
+            self._chosen, self._among_offers = patient, True
+            self.query_one(PatientList).show([patient])
+            self._ask()
+            self._say()
+
+    def _say(self) -> None:
+        """Says where the arrows are, and what should be known of the patient."""
+        found = self.query_one(PatientList)
+        for name, here in (("patients", not self._among_offers), ("offers", self._among_offers)):
+            self.query_one(f"#{name}-word", Static).set_class(here, "-here")
+        self.query_one("#warned", Static).update(warnings(found.current) if found.current else Content(""))
+        nobody = bool(self._line.patient) and not found.found and not self._waits
+        if nobody:
+            words = "Nobody is called so. ^n, or Enter, writes down a new patient."
+            self.query_one("#warned", Static).update(Content(words))
+
+
+def meaning(word: Word, line: Line) -> Content:
+    """A word, and what it is taken for."""
+    meant = visible(word.meaning)
+    if word.kind == "days" and line.days is not None:
+        meant = " – ".join(f"{day:%a %d %b}" for day in dict.fromkeys(line.days))
+    if word.kind == "unknown":
+        return Content.styled(f"{visible(word.text)} ? {meant}".rstrip(), "$text-warning")
+    shown = meant if meant.casefold() != word.text.casefold() else visible(word.text)
+    return Content.assemble((f"{word.kind} ", "$text-muted"), (shown or visible(word.text), "bold"))

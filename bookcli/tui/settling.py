@@ -1,0 +1,99 @@
+"""Books what a dialog has: turns what is held into a booking, or books without a hold; asks again until it is known.
+
+What must stay true: while nobody knows whether a hold was turned into a booking nothing else is booked instead of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..core.errors import BookcliError, OutcomeUnknown, Refused, Unavailable
+from ..core.model.appointments import Outcome
+from ..core.model.requests import new_key
+from ..core.services import reception
+from ..core.services.pending import OUTAGES
+from ..core.services.reception import Wanted
+from ..core.services.visits import Part
+from .holding import Held, Holding
+
+if TYPE_CHECKING:
+    from .kit import Dialog
+
+AGAIN_SECONDS = 2.0
+"""Between two questions about a hold whose answer nobody has."""
+MARGIN_SECONDS = 5.0
+"""How long after the end of a hold it is surely over, whatever a clock and a network do."""
+
+
+class Settling:
+    """One booking on its way. `answered` is told what came of it, `failed` of an error, `waits` that it takes long."""
+
+    def __init__(
+        self,
+        dialog: Dialog[Outcome],
+        holding: Holding,
+        answered: Callable[[Outcome], None],
+        failed: Callable[[BookcliError], None],
+        waits: Callable[[], None],
+    ) -> None:
+        self._dialog, self._holding = dialog, holding
+        self._answered, self._failed, self._waits = answered, failed, waits
+        self._wanted: Wanted | None = None
+        self._held: Held | None = None
+        self.under_way = False
+        self.unknown = False
+        self.problem: BookcliError | None = None
+
+    @property
+    def held(self) -> Held | None:
+        """The hold that is being turned into a booking."""
+        return self._held
+
+    def begin(self, patient: str, parts: tuple[Part, ...], note: str) -> None:
+        """Books; the same again under the same key, so that it is booked once."""
+        before = self._wanted
+        wanted = Wanted(patient, parts, new_key(), note)
+        if before is None or (before.patient, before.parts, before.note) != (patient, parts, note):
+            self._wanted = wanted
+        held = self._holding.held
+        self._held = held if held is not None and (held.patient, held.parts) == (patient, parts) else None
+        self.under_way, self.unknown, self.problem = True, False, None
+        self._go()
+
+    def _go(self) -> None:
+        assert self._wanted is not None
+        held = self._held
+        if held is not None and not self.unknown and held.seconds < -MARGIN_SECONDS:
+            self._held = None
+            self._holding.lost()
+        if self._held is not None:
+            args = (reception.confirm, self._held.reference, self._wanted.note)
+            self._dialog.call(*args, on_done=self._done, on_error=self._not_confirmed)
+        else:
+            self._dialog.call(reception.book, self._wanted, on_done=self._done, on_error=self._lost)
+
+    def _done(self, outcome: Outcome) -> None:
+        self.under_way = False
+        if outcome.outcome == "refused":
+            # A refusal is kept under its key; the next attempt is another question.
+            self._wanted = None
+        self._answered(outcome)
+
+    def _lost(self, problem: BookcliError) -> None:
+        self.under_way = False
+        self._failed(problem)
+
+    def _not_confirmed(self, problem: BookcliError) -> None:
+        away = isinstance(problem, Unavailable) and problem.code in OUTAGES
+        if isinstance(problem, OutcomeUnknown) or away:
+            self.problem = problem
+            self.unknown = self.unknown or isinstance(problem, OutcomeUnknown)
+            self._waits()
+            self._dialog.set_timer(AGAIN_SECONDS, self._go)
+        elif isinstance(problem, Refused) and problem.code == "hold-expired":
+            self._held, self.unknown = None, False
+            self._holding.lost()
+            self._go()
+        else:
+            self._lost(problem)

@@ -1,0 +1,93 @@
+"""What the key for undo takes back: the last thing done at this desk, or what the database has of the same person.
+
+What must stay true: nothing is taken back that nobody has been shown: neither a toast nor a question has named it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from ..core import clock
+from .calls import Later
+from .kit import Confirm
+
+if TYPE_CHECKING:
+    from ..core.services import undo
+    from .app import DeskApp
+else:
+    undo = Later("undo")
+
+SECONDS = 600.0
+"""How long something can be taken back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """How something that was done is taken back: `service(context, *args)`, until so many seconds of the clock.
+
+    What the service answers, if that is a text, is said; `sentence` otherwise.
+    """
+
+    sentence: str
+    service: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    until: float = 0.0
+
+
+def of_appointment(reference: str) -> Undo:
+    """How whatever was just done to an appointment is taken back, by the database's own memory."""
+    return Undo("", undo.told, (reference,))
+
+
+class Undos:
+    """What was done at this desk since it was started, the last one first to go."""
+
+    def __init__(self, desk: DeskApp) -> None:
+        self._desk = desk
+        self._done: list[Undo] = []
+
+    def add(self, done: Undo) -> None:
+        """Remembers how it is taken back."""
+        self._done.append(replace(done, until=done.until or time.monotonic() + SECONDS))
+
+    def clear(self) -> None:
+        """Somebody else sits here."""
+        self._done.clear()
+
+    def take_back(self) -> None:
+        """Takes back the last; of what was done before the start the database knows, and it is asked about first."""
+        now = time.monotonic()
+        while self._done and self._done[-1].until < now:
+            self._done.pop()
+        if self._done:
+            self._take(self._done.pop())
+        else:
+            self._desk.calls.ask(self._desk, undo.possible, on_done=self._asked)
+
+    def _take(self, done: Undo) -> None:
+        self._desk.calls.ask(self._desk, done.service, *done.args, on_done=lambda told: self._taken(done, told))
+
+    def _taken(self, done: Undo, told: object) -> None:
+        self._desk.toast(told if isinstance(told, str) else done.sentence)
+        for screen in {*self._desk.views(), *self._desk.screen_stack}:
+            if callable(reload := getattr(screen, "reload", None)):
+                reload()
+
+    def _asked(self, rows: list[Mapping[str, Any]]) -> None:
+        if not rows:
+            self._desk.toast("There is nothing to take back.")
+            return
+        last = rows[0]
+        start = clock.to_local(last["starts_at"], last["zone"])
+        minutes = int((clock.now() - last["done_at"]).total_seconds() // 60)
+        ago = f"{minutes} min ago" if minutes > 0 else "just now"
+        question = Confirm(
+            f"Take back: {last['action']} {last['reference']}?",
+            f"{last['test']} on {start:%a %d %b %H:%M} at {last['site']}, done by you {ago}.",
+            yes="Take back",
+        )
+        take = of_appointment(last["reference"])
+        self._desk.push_screen(question, lambda agreed: self._take(take) if agreed else None)

@@ -1,0 +1,233 @@
+"""Search a patient while typing: rows to choose from, with what tells two people of one name apart.
+
+What must stay true: an answer to what is no longer typed is never shown, and nobody is chosen but by a key or a click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from ...core import clock
+from ...core.errors import BookcliError
+from ...core.model.patients import Patient, is_mrn
+from ...core.model.text import visible
+from ...core.services import patients
+
+if TYPE_CHECKING:
+    from ..app import DeskApp
+
+DEBOUNCE = 0.15
+"""Seconds without a key after which what is typed is looked for."""
+NAME, BORN, NUMBER = 20, 10, 9
+
+
+def pad(words: str, width: int) -> str:
+    """Exactly so many cells wide; what is too long says so."""
+    shown = Content(visible(words)).truncate(width, ellipsis=True)
+    return shown.plain + " " * (width - shown.cell_length)
+
+
+def coming(patient: Patient) -> str:
+    """The next appointment of a patient, on a line."""
+    if patient.next_start is None:
+        return "nothing ahead"
+    start = clock.to_local(patient.next_start, patient.next_zone or "UTC")
+    return f"{start:%d %b %H:%M} {visible(patient.next_test or '')}"
+
+
+def row(patient: Patient) -> Content:
+    """A patient on a line: name, birth date, number, what comes next, and how many warnings there are."""
+    born = patient.birth_date.isoformat() if patient.birth_date else "born ?"
+    warned = f"▲{len(patient.warnings)}" if patient.warnings else ""
+    return Content.assemble(
+        pad(patient.name, NAME),
+        f" {born:<{BORN}} ",
+        (pad(patient.mrn, NUMBER), "bold"),
+        (f" {warned:<2} ", "$text-warning"),
+        coming(patient),
+    )
+
+
+def warnings(patient: Patient) -> Content:
+    """What a desk should know before it books, on one line."""
+    return Content.styled("  ".join(f"▲ {visible(one)}" for one in patient.warnings), "$text-warning")
+
+
+class PatientList(OptionList, can_focus=False):
+    """Rows of patients; the one under the cursor is `current`."""
+
+    def __init__(self) -> None:
+        super().__init__(compact=True)
+        self.found: tuple[Patient, ...] = ()
+
+    def show(self, found: Sequence[Patient]) -> None:
+        """Shows other patients; the cursor stays on the same one if they are still there."""
+        was = self.current
+        self.found = tuple(found)
+        self.clear_options()
+        self.add_options(Option(row(one)) for one in self.found)
+        again = [one.mrn for one in self.found]
+        here = again.index(was.mrn) if was is not None and was.mrn in again else 0
+        self.highlighted = here if self.found else None
+
+    @property
+    def current(self) -> Patient | None:
+        """The patient under the cursor."""
+        where = self.highlighted
+        return self.found[where] if where is not None and where < len(self.found) else None
+
+    def step(self, by: int) -> None:
+        """Moves the cursor, and stops at the ends."""
+        if self.found:
+            self.highlighted = min(max((self.highlighted or 0) + by, 0), len(self.found) - 1)
+
+
+class PatientFinder(Vertical):
+    """A line to type in and the matches below it; posts `Chosen` with a patient, or None when they are given up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "step(1)", "Next match", id="patients.next", show=False),
+        Binding("up", "step(-1)", "Match before", id="patients.before", show=False),
+    ]
+    DEFAULT_CSS = """
+    PatientFinder { height: auto; }
+    PatientFinder PatientList { max-height: 6; display: none; margin-left: 9; }
+    PatientFinder .said { height: auto; margin-left: 9; display: none; }
+    """
+
+    class Chosen(Message):
+        """Somebody was chosen, or nobody is any more."""
+
+        def __init__(self, patient: Patient | None) -> None:
+            super().__init__()
+            self.patient = patient
+
+    class Nobody(Message):
+        """Nobody is called so."""
+
+    def __init__(self, words: str = "") -> None:
+        super().__init__()
+        self.input = Input(words, placeholder="name, number, birth date or phone", compact=True, select_on_focus=False)
+        self.chosen: Patient | None = None
+        self._timer: Timer | None = None
+        self._waits = False
+        self._away = False
+        self._entered = False
+
+    def compose(self) -> ComposeResult:
+        yield labelled("Patient", self.input)
+        yield PatientList()
+        yield Static(Content(""), classes="said")
+
+    def choose(self, patient: Patient) -> None:
+        """Chooses somebody: the list gives way to one line about them."""
+        self.chosen = patient
+        with self.prevent(Input.Changed):
+            self.input.value = f"{visible(patient.name)} {patient.mrn}".strip()
+            self.input.cursor_position = len(self.input.value)
+        self._list.display = False
+        born = patient.birth_date.isoformat() if patient.birth_date else "no birth date"
+        facts = f"{born}  {patient.mrn}  {coming(patient)}" if patient.name else "The name is not known now."
+        self._say(Content("\n").join([Content(facts), warnings(patient)]) if patient.name else Content(facts))
+        self.post_message(self.Chosen(patient))
+
+    def _say(self, words: Content) -> None:
+        line = self.query_one(".said", Static)
+        line.update(words)
+        line.display = bool(words.plain.strip())
+
+    @property
+    def _list(self) -> PatientList:
+        return self.query_one(PatientList)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self.chosen is not None:
+            self.chosen = None
+            self.post_message(self.Chosen(None))
+        if self._timer is not None:
+            self._timer.stop()
+        self._waits = bool(event.value.strip())
+        self._timer = self.set_timer(DEBOUNCE, self._look)
+
+    def _look(self) -> None:
+        desk = cast("DeskApp", self.app)
+        words = self.input.value
+        desk.calls.ask(
+            self, patients.find, words, on_done=partial(self._found, words), on_error=self._failed, group="find"
+        )
+
+    def _found(self, words: str, found: list[Patient]) -> None:
+        if self.chosen is not None or words != self.input.value:
+            return
+        self._away = False
+        self._list.show(found)
+        self._list.display = bool(found)
+        nobody = bool(self.input.value.strip()) and not found
+        self._say(Content("Nobody is called so. ^n writes down a new patient.") if nobody else Content(""))
+        self._say_warnings()
+        if not self._waits:
+            return
+        self._waits = False
+        entered, self._entered = self._entered, False
+        if entered and len(found) == 1:
+            self._take()
+
+    def _failed(self, problem: BookcliError) -> None:
+        self._away, self._waits = True, False
+        self._list.display = False
+        words = visible(problem.message)
+        self._say(
+            Content.styled(f"▲ {words} Type the whole number and Enter: the request can be kept.", "$text-warning")
+        )
+        cast("DeskApp", self.app).explain(problem)
+
+    def _say_warnings(self) -> None:
+        current = self._list.current
+        if current is not None:
+            self._say(warnings(current))
+
+    def action_step(self, by: int) -> None:
+        self._list.step(by)
+        self._say_warnings()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        event.stop()
+        self._take()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        if self.chosen is not None:
+            self.post_message(self.Chosen(self.chosen))
+        elif self._waits:
+            # The answer to what was typed is on its way: whoever is first in it is not known yet.
+            self._entered = True
+        else:
+            self._take()
+
+    def _take(self) -> None:
+        current = self._list.current
+        typed = self.input.value.strip()
+        if self._away and is_mrn(typed):
+            self.choose(Patient(typed, "", None, "", "", "", "", ""))
+        elif current is not None and self._list.display:
+            self.choose(current)
+        elif typed:
+            self.post_message(self.Nobody())
+
+
+def labelled(word: str, *fields: Widget) -> Horizontal:
+    """A word, and what is typed or said for it, on one line."""
+    return Horizontal(Static(Content(word), classes="word"), *fields, classes="line")

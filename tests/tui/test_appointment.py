@@ -1,0 +1,236 @@
+"""The appointment screen, by keys pressed and text seen, on the real database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bookcli.core.services import appointments
+from tests.clinic import Clinic
+from tests.faults import outages
+from tests.servers import Server
+from tests.tui.harness import SMALL, Seat, sit
+
+
+def booked(clinic: Clinic, patient: int = 1, test: str = "mri", index: int = 0) -> str:
+    """The reference of an appointment of the first day."""
+    outcome = appointments.book(clinic.context, clinic.request(patient, test, clinic.slot(test, 1, index)))
+    return outcome.verdicts[0].reference or ""
+
+
+def status(clinic: Clinic, reference: str) -> str:
+    """What an appointment is."""
+    return str(
+        clinic.row("SELECT status::text FROM appointment WHERE app.reference_of(appointment_id) = %s", (reference,))[0]
+    )
+
+
+async def opened(seat: Seat, reference: str) -> None:
+    """The appointment, opened by the quick line."""
+    await seat.sees("? Help", "● worker")
+    await seat.press("slash")
+    await seat.sees("Patients")
+    await seat.press(f"text:{reference}", "enter")
+    await seat.sees(reference, "p Print")
+
+
+def test_all_facts_history_and_messages_are_there(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.sees("● booked", "Ana Müller  P1", "08:00–08:30", "mri-1, Clinic North", "No metal.")
+        await seat.sees("History", "Messages", "book, tests", "◷ confirmation waiting")
+        print(seat.text())
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_it_is_cancelled_with_a_reason_and_taken_back(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("x")
+        await seat.sees("Cancel " + reference, "Keep")
+        await seat.press("enter")
+        await seat.misses("Cancel it")
+        assert status(clinic, reference) == "booked"
+        await seat.press("x")
+        await seat.sees("Keep")
+        print(seat.text())
+        await seat.press("up", "down", "down", "down", "enter", "enter")
+        await seat.sees("✕ cancelled", "feeling better")
+        assert clinic.row("SELECT reason FROM appointment") == ("pat-fb",)
+        await seat.press("u")
+        await seat.sees("● booked", "Taken back: cancel")
+        assert status(clinic, reference) == "booked"
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_it_is_moved_to_a_free_place_and_keeps_its_reference(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("m")
+        await seat.sees("Move", "mri 08:30 mri-1")
+        print(seat.text())
+        await seat.press("enter")
+        await seat.sees("08:30–09:00", "reschedule")
+        assert clinic.row("SELECT slot_id FROM appointment") == (clinic.slot("mri", 1, 1),)
+        await seat.press("u")
+        await seat.sees("08:00–08:30", "Taken back: reschedule")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_the_steps_of_the_day_are_a_key_each_and_each_is_taken_back(clinic: Clinic) -> None:
+    reference = booked(clinic)
+    clinic.happens_today(reference)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("a")
+        await seat.sees("▶ arrived", "has arrived. u takes it back.")
+        await seat.press("i")
+        await seat.sees("▶ checked-in")
+        await seat.press("f")
+        await seat.sees("✔ fulfilled")
+        for step in ("▶ checked-in", "▶ arrived", "● booked"):
+            await seat.press("u")
+            await seat.sees(step)
+
+    sit(clinic.context, play)
+    assert status(clinic, reference) == "booked"
+
+
+def test_what_its_status_does_not_allow_has_no_key(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        assert "Fulfilled" not in seat.text()
+        await seat.press("f", "w")
+        await seat.sees("nobody can have missed it yet")
+        await seat.press("r")
+        await seat.sees("● booked")
+
+    sit(clinic.context, play)
+
+
+def test_what_is_held_is_booked_or_given_back_here(clinic: Clinic) -> None:
+    held = appointments.hold(clinic.context, clinic.request(1, "mri", clinic.slot("mri"))).verdicts[0].reference or ""
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, held)
+        await seat.sees("◐ pending", "until")
+        await seat.press("c")
+        await seat.sees("● booked", "is BOOKED")
+
+    sit(clinic.context, play)
+
+
+def test_a_slip_goes_through_the_printing_command_and_nowhere_else(clinic: Clinic, tmp_path: Path) -> None:
+    reference, paper = booked(clinic), tmp_path / "paper"
+    object.__setattr__(clinic.context.settings, "print_command", f"tee {paper}")
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("p")
+        await seat.sees(f"The slip of {reference} is at the printer.")
+        slip = paper.read_text()
+        assert "Ana Müller  P1" in slip
+        assert "No metal." in slip
+        assert f"Reference {reference}" in slip
+        object.__setattr__(seat.app.context.settings, "print_command", "false")
+        await seat.press("p")
+        await seat.sees("The printer does not answer.")
+        await seat.press("y")
+        await seat.sees(f"Copied {reference}.")
+        assert seat.app.clipboard == reference
+
+    sit(clinic.context, play)
+
+
+def test_what_was_done_before_the_start_is_taken_back_after_a_question(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("u")
+        await seat.sees(f"Take back: book {reference}?", "mri on", "Keep")
+        await seat.press("enter")
+        await seat.misses("Take back:")
+        assert status(clinic, reference) == "booked"
+        await seat.press("u")
+        await seat.sees("Take back:")
+        await seat.press("y")
+        await seat.sees("Taken back: book", "entered-in-error")
+        await seat.press("u")
+        await seat.sees("There is nothing to take back.")
+
+    sit(clinic.context, play)
+    assert status(clinic, reference) == "entered-in-error"
+
+
+def test_a_message_that_has_gone_already_is_said_when_it_is_taken_back(clinic: Clinic) -> None:
+    reference = booked(clinic)
+    clinic.run("UPDATE app.notification SET sent_at = now(), channel = 'email'")
+
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("u")
+        await seat.sees("Take back:")
+        await seat.press("y")
+        await seat.sees("had been told already")
+
+    sit(clinic.context, play)
+    assert status(clinic, reference) == "entered-in-error"
+
+
+def test_while_the_database_is_frozen_nothing_is_changed_and_it_is_said(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    reference = booked(clinic)
+    object.__setattr__(clinic.context.settings, "deadline", "1")
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        with outages.frozen(server, database):
+            await seat.press("x")
+            await seat.sees("Keep", "Cancel it")
+            await seat.press("right", "enter")
+            await seat.misses("Cancel it")
+            await seat.press("y")
+            await seat.sees(f"Copied {reference}.")
+        await seat.press("r")
+        await seat.sees("History")
+
+    sit(clinic.context, play)
+
+
+HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
+    reference = booked(clinic)
+    clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
+    clinic.run("UPDATE test SET preparation = %s, name = %s", (name, name))
+    clinic.run("UPDATE site SET name = %s", (name,))
+    clinic.run("UPDATE app.appointment SET note = %s", (name,))
+    begins = name[:7] if "\x1b" not in name and "\u202e" not in name else name[0]
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.sees(begins)
+        await seat.press("m")
+        await seat.sees("Move", begins)
+        await seat.press("escape", "x")
+        await seat.sees("Cancel it", begins)
+        assert not {"\x1b", "\u202e"} & set(seat.text())
+
+    sit(clinic.context, play, SMALL)

@@ -1,0 +1,272 @@
+"""The book dialog, by keys pressed and text seen, on the real database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bookcli.core.services import appointments, board
+from tests.clinic import Clinic
+from tests.faults import outages
+from tests.servers import Server
+from tests.tui.harness import SMALL, Seat, sit
+
+
+async def at_tomorrow(seat: Seat) -> None:
+    """The board of the first day with slots, the cursor on the first slot of the laboratory."""
+    await seat.sees("No slots")
+    await seat.press("]")
+    await seat.sees("Laboratory", "08:00")
+
+
+async def booking_mri(seat: Seat) -> None:
+    """The book dialog of the first slot of the MRI."""
+    await at_tomorrow(seat)
+    await seat.press("right", "n")
+    await seat.sees("Patient", "mri · mri-contrast")
+
+
+async def held_mri(seat: Seat, who: str = "muller") -> None:
+    """The same, filled in: the place is held."""
+    await booking_mri(seat)
+    await seat.press(f"text:{who}")
+    await seat.sees("P1", "nothing ahead")
+    await seat.press("enter", "text:mri", "enter")
+    await seat.sees("◐ Held 4:5")
+
+
+def statuses(clinic: Clinic) -> list[tuple[str, ...]]:
+    """(test, status) of every appointment."""
+    return clinic.rows("SELECT t.code, a.status::text FROM appointment a JOIN test t USING (test_id) ORDER BY 1, 2")
+
+
+def test_a_slot_of_the_board_is_booked_for_a_patient_found_by_typing(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        await seat.sees("Ana Müller", "Read aloud  No metal.")
+        assert statuses(clinic) == [("mri", "pending")]
+        await seat.press("text:claustrophobic", "enter")
+        await seat.sees("BOOKED", "Ana Müller P1", "No metal.")
+        assert clinic.row("SELECT note, status::text FROM appointment") == ("claustrophobic", "booked")
+        await seat.press("enter")
+        await seat.sees("█ 1/1")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_while_the_dialog_is_open_other_desks_see_the_place_held_and_by_whom(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        shown = board.day(clinic.context, "north", clinic.day(1))
+        (held,) = [cell for column in shown.columns for cell in column.cells if cell.holds]
+        assert (held.slot_id, held.holds[0].staff) == (clinic.slot("mri"), "tests")
+        await seat.press("escape")
+        await seat.sees("Leave without booking?", "Keep")
+        await seat.press("enter")
+        await seat.sees("◐ Held 4:5")
+        await seat.press("escape")
+        await seat.sees("Leave without booking?")
+        await seat.press("y")
+        await seat.eventually(lambda: statuses(clinic) == [("mri", "cancelled")], "given back")
+        await seat.misses("Patient")
+
+    sit(clinic.context, play)
+
+
+def test_a_dialog_in_which_nothing_was_typed_leaves_without_asking(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        await seat.press("escape")
+        await seat.misses("Patient")
+
+    sit(clinic.context, play)
+
+
+def test_a_place_that_is_taken_already_is_said_and_the_nearest_is_booked_instead(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        appointments.book(clinic.context, clinic.request(2, "mri", clinic.slot("mri")))
+        await seat.press("text:muller")
+        await seat.sees("P1", "nothing ahead")
+        await seat.press("enter", "text:mri", "enter")
+        await seat.sees("That place is not free for it. The nearest are these.", "mri 08:30 mri-1", "Ana Müller P1")
+        await seat.press("enter")
+        await seat.sees("◐ Held 4:5", "08:30–09:00")
+        await seat.press("enter")
+        await seat.sees("BOOKED")
+        assert clinic.row("SELECT slot_id FROM appointment WHERE patient_id = 1") == (clinic.slot("mri", 1, 1),)
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_a_place_taken_while_it_is_chosen_is_refused_and_everything_typed_stays(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        await seat.press("text:claustrophobic", "shift+tab")
+        appointments.book(clinic.context, clinic.request(2, "mri", clinic.slot("mri", 1, 1)))
+        await seat.press("down", "enter")
+        await seat.sees("REFUSED", "full", "The nearest free", "Ana Müller P1", "claustrophobic")
+        await seat.press("enter")
+        await seat.sees("◐ Held 4:5")
+        await seat.press("enter")
+        await seat.sees("BOOKED")
+        assert statuses(clinic) == [("mri", "booked"), ("mri", "booked"), ("mri", "cancelled")]
+
+    sit(clinic.context, play, SMALL)
+    assert clinic.sound()
+
+
+def test_a_hold_that_runs_out_is_said_and_held_again_or_booked(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        seat.app.screen._holding.held = replace(seat.app.screen._holding.held, ends=0.0)  # type: ignore[attr-defined]
+        clinic.run("UPDATE app.appointment SET held_until = now() - interval '1 s'")
+        await seat.sees("No longer held")
+        await seat.press("ctrl+r")
+        await seat.sees("◐ Held 4:5")
+        clinic.run("UPDATE app.appointment SET held_until = now() - interval '1 s' WHERE status = 'pending'")
+        await seat.press("enter")
+        await seat.sees("BOOKED")
+
+    sit(clinic.context, play)
+    assert clinic.sound()
+
+
+def test_a_hold_goes_on_while_somebody_types(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        holding = seat.app.screen._holding  # type: ignore[attr-defined]
+        holding.held = replace(holding.held, ends=holding.held.ends - 270)
+        await seat.press("text:a")
+        await seat.eventually(lambda: holding.held.seconds > 200, "renewed")
+        assert clinic.row("SELECT count(*) FROM audit WHERE action = 'renew'") == (1,)
+
+    sit(clinic.context, play)
+
+
+def test_a_new_patient_is_written_down_without_leaving_the_dialog(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        await seat.press("text:Grace Hopper")
+        await seat.sees("Nobody is called so")
+        await seat.press("enter")
+        await seat.sees("New patient", "Grace Hopper", "Birth date")
+        await seat.press("tab", "text:1806-13-40", "tab", "text:030 901820")
+        await seat.sees("birth date")
+        await seat.press("ctrl+s")
+        await seat.sees("New patient")
+        await seat.press("ctrl+u", "text:1906-12-09", "ctrl+s")
+        await seat.sees("1906-12-09")
+        await seat.misses("Birth date")
+        await seat.press("text:mri", "enter")
+        await seat.sees("◐ Held 4:5")
+        await seat.press("enter")
+        await seat.sees("BOOKED", "Grace Hopper")
+
+    sit(clinic.context, play)
+
+
+def test_somebody_who_may_be_there_already_is_shown_and_taken(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        await seat.press("ctrl+n", "text:ana muller")
+        await seat.sees("May be there already", "Ana Müller")
+        await seat.press("ctrl+t")
+        await seat.sees("Ana Müller P1", "nothing ahead")
+
+    sit(clinic.context, play)
+
+
+def test_opened_without_a_slot_tests_and_days_are_typed_and_a_visit_is_booked(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("b")
+        await seat.sees("Patient", "blood · mri")
+        await seat.press("text:p3")
+        await seat.sees("Łukasz Żółć")
+        await seat.press("enter", "text:mri blood", "enter", "text:tomorrow am", "enter")
+        await seat.sees("blood 08:00 lab · mri 08:30 mri-1", "MRI, Blood draw", "00:00–12:00")
+        await seat.press("down", "enter")
+        await seat.sees("◐ Held 4:5", "Nothing to eat for 8 hours.")
+        await seat.press("enter")
+        await seat.sees("BOOKED", "Blood draw, lab", "MRI, mri-1")
+        assert statuses(clinic) == [("blood", "booked"), ("mri", "booked")]
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_a_refusal_by_a_rule_keeps_what_was_typed(clinic: Clinic) -> None:
+    appointments.book(clinic.context, clinic.request(1, "blood", clinic.slot("blood")))
+
+    async def play(seat: Seat) -> None:
+        await at_tomorrow(seat)
+        await seat.press("right", "n")
+        await seat.sees("Patient", "mri · mri-contrast")
+        await seat.press("text:muller")
+        await seat.sees("blood", "P1")
+        await seat.press("enter", "text:mri", "enter")
+        await seat.sees("That place is not free for it. The nearest are these.", "mri 08:30 mri-1", "Ana Müller P1")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_while_the_database_is_away_the_request_is_kept_and_said_to_be_pending(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        with outages.stopped(server, database):
+            await seat.eventually(lambda: seat.app.lights is not None and seat.app.lights.database == "away")
+            await seat.press("text:P1")
+            await seat.sees("Type the whole number")
+            await seat.press("enter", "text:mri")
+            await seat.sees("Not held", "PENDING — not booked")
+            await seat.press("enter", "enter")
+            await seat.sees("PENDING — not booked.", "Tell the patient", "You will be called")
+            await seat.press("enter")
+            await seat.sees("1 PENDING")
+        await seat.sees("kept while the database was away is", "BOOKED: ")
+
+    sit(clinic.context, play)
+    assert statuses(clinic) == [("mri", "booked")]
+
+
+def test_a_database_that_freezes_with_a_place_held_leaves_the_keys_alive_and_books_when_it_is_back(
+    clinic: Clinic, server: Server, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    object.__setattr__(clinic.context.settings, "deadline", "1")
+
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        with outages.frozen(server, database):
+            await seat.press("enter")
+            await seat.press("text:still here")
+            await seat.sees("still here", "UNKNOWN — perhaps booked, perhaps not.")
+        await seat.sees("BOOKED")
+
+    sit(clinic.context, play)
+    assert statuses(clinic) == [("mri", "booked")]
+    assert clinic.sound()
+
+
+HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
+    clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
+    clinic.run("UPDATE test SET preparation = %s, name = %s", (name, name))
+    begins = name[:7] if "\x1b" not in name and "\u202e" not in name else name[0]
+
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        await seat.press("text:p1")
+        await seat.sees("P1", begins)
+        await seat.press("enter", "text:mri", "enter")
+        await seat.sees("◐ Held 4:5", "Read aloud", begins)
+        await seat.press("enter")
+        await seat.sees("BOOKED", begins)
+        assert not {"\x1b", "\u202e"} & set(seat.text())
+
+    sit(clinic.context, play, SMALL)
