@@ -221,7 +221,7 @@ class PatientFinder(Vertical):
         current = self._list.current
         typed = self.input.value.strip()
         if self._away and is_mrn(typed):
-            self.choose(Patient(typed, "", None, "", "", "", "", ""))
+            self.choose(Patient(typed, "", None, "", "", "", "", "", "", ""))
         elif current is not None and self._list.display:
             self.choose(current)
         elif typed:
