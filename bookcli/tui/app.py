@@ -9,7 +9,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events
 from textual.app import App, SystemCommand
@@ -20,16 +21,23 @@ from textual.screen import Screen
 from ..core import config
 from ..core.context import Context
 from ..core.errors import BookcliError, NotAllowed, Unavailable
-from ..core.model.board import Place
+from ..core.model.board import Cell, Place
+from ..core.model.lights import Lights
 from ..core.model.staff import Person, SignedIn
-from ..core.services import board, desk, staff
-from ..core.services.desk import Lights
+from ..core.services import screen_state
 from . import keys, themes
-from .calls import Bug, Calls, as_bug
-from .kit import Confirm, Dialog, View, literal
-from .screens import BY_ID, VIEWS, help, sign_in, sites
+from .calls import Bug, Calls, Later, as_bug
+from .kit import Confirm, Dialog, View, literal, said
+from .screens import BY_ID, VIEWS, choices, help, sign_in
+
+if TYPE_CHECKING:
+    from ..core.services import board, desk, staff
+else:
+    board, desk, staff = Later("board"), Later("desk"), Later("staff")
 
 LOOK_SECONDS = 3.0
+BETWEEN = "between"
+"""The mode in which nothing is shown, while one desk is cleared for somebody else."""
 _UNDO_SECONDS = 600.0
 _SIGN_IN = frozenset({"not-signed-in", "session-expired", "session-locked", "password-change-needed"})
 
@@ -61,15 +69,18 @@ class DeskApp(App[None]):
         self.person: Person | None = None
         self.places: tuple[Place, ...] = ()
         self.site: Place | None = None
-        self.kept = desk.recalled(self.context)
+        self.kept = screen_state.recalled(self.context)
         self.crash: Bug | None = None
         self.moves = self.context.settings.moves
+        self._keymap_set = keys.checked(config.keys())
         self._undos: list[Undo] = []
         self._locked: sign_in.SignIn | None = None
+        self._was = ""
         self._held_toasts: list[tuple[str, str]] = []
         self._last_key = time.monotonic()
         self._mouse_on = True
         self._colours(theme or self.kept.get("theme", "") or self.context.settings.theme)
+        self.add_mode(BETWEEN, Screen)
         for entry in VIEWS:
             self.add_mode(entry.id, entry.made)
 
@@ -84,11 +95,15 @@ class DeskApp(App[None]):
 
     def on_mount(self) -> None:
         self.calls.open()
-        self.set_keymap(keys.checked(config.keys()))
+        self.set_keymap(self._keymap_set)
         self._write("\x1b[22;0t\x1b]0;bookcli\x07")
         self.set_interval(LOOK_SECONDS, self.look)
         self.set_interval(1.0, self._lock_when_idle)
         self.switch_mode(VIEWS[0].id)
+        # The frame is on the screen before a driver is imported, which would take the processor from it.
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
         self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
 
     def on_unmount(self) -> None:
@@ -105,6 +120,7 @@ class DeskApp(App[None]):
             self.ask_to_sign_in()
             return
         session, self.person = found
+        self._was = session.name
         self.calls.signed_in(session)
         if self.person.problem is not None:
             self.ask_to_sign_in(name=session.name)
@@ -131,6 +147,10 @@ class DeskApp(App[None]):
         if chosen != self.site:
             self.choose_site(chosen)
 
+    def _say_frame(self) -> None:
+        if isinstance(self.screen, View):
+            self.screen.say_frame()
+
     def choose_site(self, place: Place | None) -> None:
         """From now on every view shows this site."""
         self.site = place
@@ -146,23 +166,28 @@ class DeskApp(App[None]):
 
     def look(self) -> None:
         """Looks at the servers beside the screen, and at what has become of kept requests."""
-        if self.lights is None or self._locked is None:
+        # One that takes longer than the time between two is waited for: its answer is the news.
+        if not self.calls.is_asking(self, "lights"):
             self.calls.ask(self, desk.look, on_done=self._lit, on_error=self._dark, group="lights", quiet=True)
 
     def _lit(self, lights: Lights) -> None:
         before, self.lights = self.lights, replace(lights, ended=())
+        self._say_frame()
         if lights.person is not None:
             self.person = lights.person
             if lights.person.problem is not None and self._locked is None:
                 self.ask_to_sign_in(name=lights.person.name)
         if lights.ended and self._locked is None:
-            self.toast(desk.ended_sentence(lights.ended))
-            self.calls.ask(self, desk.told, lights.ended, quiet=True)
+            self.calls.ask(self, desk.ends, lights.ended, on_done=partial(self._tell, lights.ended), quiet=True)
         if before is not None and before.database == "away" and lights.database == "ok":
             self.toast("The database answers again.")
             self._look_around()
             for view in self.views():
                 view.reload()
+
+    def _tell(self, ended: tuple[Any, ...], sentence: str) -> None:
+        self.toast(sentence)
+        self.calls.ask(self, desk.told, ended, quiet=True)
 
     def _dark(self, problem: BookcliError) -> None:
         if self.lights is not None:
@@ -194,12 +219,23 @@ class DeskApp(App[None]):
             self.lights = replace(self.lights or Lights("away", "unknown", "unknown"), database="away")
             if away:
                 return
-        self.toast(" ".join(filter(None, (problem.message, problem.hint))), "error")
+            self._say_frame()
+        self.toast(said(problem), "error")
 
     def keep(self, **values: str) -> None:
         """Keeps how the screen is left, for the next start; nothing about a patient."""
         self.kept.update(values)
-        self.calls.ask(self, desk.remember, dict(self.kept), group="keep", quiet=True, on_error=lambda _: None)
+        self.calls.ask(self, screen_state.remember, dict(self.kept), group="keep", quiet=True, on_error=lambda _: None)
+
+    def open_appointment(self, reference: str, on_done: Callable[[Any], Any] | None = None) -> None:
+        """Shows all there is about an appointment."""
+        if self.opens("appointment"):
+            self.open("appointment", reference, on_done=on_done)
+
+    def open_booking(self, cell: Cell, test: str = "", on_done: Callable[[Any], Any] | None = None) -> None:
+        """Books in a slot of the site that is shown; `test` when one was chosen already."""
+        if self.opens("booking"):
+            self.open("booking", cell, test, on_done=on_done)
 
     def opens(self, screen: str) -> bool:
         """Whether there is such a screen."""
@@ -222,35 +258,36 @@ class DeskApp(App[None]):
             self._locked = sign_in.SignIn(name, why)
             self.push_screen(self._locked, self._entered)
 
-    def _entered(self, session: SignedIn | None) -> None:
-        self._locked = None
-        if session is None:
-            return
+    def _entered(self, entered: sign_in.Entered | None) -> None:
+        assert entered is not None, "nobody gets past it without signing in"
         self._last_key = time.monotonic()
-        same = self.person is not None and self.person.name == session.name
-        self.calls.signed_in(session)
-        if not same:
-            self._undos.clear()
-            self._held_toasts.clear()
-            self.person = None
+        self.calls.signed_in(entered.session)
+        if entered.typed:
+            self.push_screen(sign_in.NewPassword(entered.typed), lambda _: self._enter(entered.session))
+        else:
+            self._enter(entered.session)
+
+    def _enter(self, session: SignedIn) -> None:
+        """Somebody is at the desk: what was left there is theirs, or gone."""
+        self._locked = None
+        same = self._was == session.name
+        self._was = session.name
         held, self._held_toasts = self._held_toasts, []
-        for sentence, severity in held:
-            self.toast(sentence, severity)
-        self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
-        if not same:
+        if same:
+            for sentence, severity in held:
+                self.toast(sentence, severity)
+        else:
+            self._undos.clear()
             self.call_later(self._start_over)
+        self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
 
     async def _start_over(self) -> None:
         """Nothing of what somebody else has left is there any more."""
-        home = VIEWS[0].id
+        await self.switch_mode(BETWEEN)
         for entry in VIEWS:
-            if entry.id != self.current_mode:
-                await self.remove_mode(entry.id)
-                self.add_mode(entry.id, entry.made)
-        while len(self.screen_stack) > 1:
-            await self.pop_screen()
-        await self.switch_screen(BY_ID[self.current_mode].load()())
-        await self.switch_mode(home)
+            await self.remove_mode(entry.id)
+            self.add_mode(entry.id, entry.made)
+        await self.switch_mode(VIEWS[0].id)
 
     def _lock_when_idle(self) -> None:
         seconds = self.context.settings.lock_seconds
@@ -268,7 +305,10 @@ class DeskApp(App[None]):
             self.ask_to_sign_in(name=self.person.name)
 
     def action_site(self) -> None:
-        self.push_screen(sites.Sites(self.places, self.site), lambda place: self.choose_site(place) if place else None)
+        known = {one.code: one for one in self.places}
+        current = self.site.code if self.site else ""
+        question = choices.Choices("Site", [(one.code, one.name) for one in self.places], current)
+        self.push_screen(question, lambda code: self.choose_site(known[code]) if code else None)
 
     def action_undo(self) -> None:
         now = time.monotonic()

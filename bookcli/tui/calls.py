@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import importlib
 import itertools
 import queue
 import threading
 import time
-from asyncio import AbstractEventLoop, get_running_loop
+from asyncio import AbstractEventLoop, get_running_loop, iscoroutine
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,23 @@ from ..core.services import bugs
 
 MOST_THREADS = 6
 _LONGEST_FAREWELL = 0.5
+
+
+class Later:
+    """A module of services that is imported by the first call of one, in a thread: the driver is 160 ms.
+
+    For type checkers, whoever makes one imports the module itself under TYPE_CHECKING.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def service(context: Context, *args: Any) -> Any:
+            module = importlib.import_module(f"bookcli.core.services.{self._module}")
+            return getattr(module, name)(context, *args)
+
+        return service
 
 
 class Bug(BookcliError):
@@ -130,6 +148,10 @@ class Calls:
         ).start()
         return following
 
+    def is_asking(self, owner: MessagePump, group: str) -> bool:
+        """Whether the newest question of an owner in a group is still on its way."""
+        return (id(owner), group) in self._newest
+
     def say(self, owner: MessagePump, what: Callable[[Any], Any], item: Any) -> None:
         """From any thread: lets `owner` do something with an item, in its message loop."""
         self._later(self._told, owner, Following(), what, item)
@@ -232,15 +254,22 @@ class Calls:
 
     def _done(self, call: Call, answer: Any) -> None:
         if self._forget(call) and call.on_done is not None:
-            call.owner.call_later(call.on_done, answer)
+            call.owner.call_later(_handed, call.on_done, answer)
 
     def _failed(self, call: Call, problem: BookcliError) -> None:
         if self._forget(call):
-            call.owner.call_later(call.on_error or self._complain, problem)
+            call.owner.call_later(_handed, call.on_error or self._complain, problem)
 
     def _told(self, owner: MessagePump, following: Following, what: Callable[..., Any], *item: Any) -> None:
         if not following.stopped and owner.is_running:
-            owner.call_later(what, *item)
+            owner.call_later(_handed, what, *item)
+
+
+async def _handed(what: Callable[..., Any], *item: Any) -> None:
+    """Does something with an answer; only a coroutine is waited for: a screen that leaves cannot wait until it has."""
+    result = what(*item)
+    if iscoroutine(result):
+        await result
 
 
 def _close_beside(contexts: list[Context]) -> threading.Thread:

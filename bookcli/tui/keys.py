@@ -31,16 +31,25 @@ GLOBAL: list[BindingType] = [
 ]
 
 
+TEXTUAL_S_OWN = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_text"})
+"""Actions of keys that come with textual and have no id."""
+
+
 def ids() -> list[str]:
     """The ids of all keys of the desk and its screens; imports every screen."""
-    nodes: list[type[DOMNode]] = [entry.load() for entry in SCREENS]
+    from .kit import Confirm  # noqa: PLC0415 - only when keys were changed
+    from .screens.slot import Slot  # noqa: PLC0415 - likewise
+    from .widgets.board_grid import BoardGrid  # noqa: PLC0415 - likewise
+
+    nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Slot]
     found = [binding.id for binding in GLOBAL if isinstance(binding, Binding)]
     for node in nodes:
-        found += [binding.id for binding in _bindings(node)]
+        found += [binding.id for binding in bindings(node)]
     return sorted({name for name in found if name})
 
 
-def _bindings(node: type[DOMNode]) -> Iterator[Binding]:
+def bindings(node: type[DOMNode]) -> Iterator[Binding]:
+    """All keys of a screen or widget, those of the classes it is made of too."""
     for kind in node.__mro__:
         for binding in vars(kind).get("BINDINGS", ()):
             if isinstance(binding, Binding):

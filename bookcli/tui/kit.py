@@ -22,12 +22,13 @@ from textual.widgets import Button, DataTable, Footer, Input, Label, Static
 
 from ..core.errors import BookcliError, InvalidInput
 from ..core.model.text import visible
-from .widgets.frame import Banner, StatusBar, TitleBar
+from .widgets.frame import Banner, FrameLine, Heading, StatusBar, TitleBar
 
 if TYPE_CHECKING:
     from .app import DeskApp
 
 MOST_ROWS = 500
+WIDEST_CELL = 32
 Result = TypeVar("Result")
 
 WIDTHS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
@@ -52,6 +53,12 @@ def paragraph(words: object) -> Content:
 def together(*parts: Content | str) -> Content:
     """Pieces one after another."""
     return Content("").join([Content(part) if isinstance(part, str) else part for part in parts])
+
+
+def said(problem: BookcliError) -> str:
+    """The sentence of an error and its hint, unless that is a command, which nobody can type here."""
+    hint = problem.hint if not problem.hint.startswith("bookcli ") else ""
+    return f"{problem.message} {hint[:1].upper()}{hint[1:]}".strip()
 
 
 class Asking:
@@ -80,6 +87,7 @@ class View(Asking, Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield Banner()
+        yield Heading()
         yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
         yield StatusBar()
@@ -89,7 +97,7 @@ class View(Asking, Screen[None]):
         yield from ()
 
     def heading(self) -> Content:
-        """What the first line says of this view."""
+        """What the second line says of this view."""
         return Content("")
 
     def as_of(self) -> float | None:
@@ -117,6 +125,11 @@ class View(Asking, Screen[None]):
 
     def on_screen_resume(self) -> None:
         self.resumed()
+
+    def say_frame(self) -> None:
+        """Lets the lines around the body say at once what has changed, instead of a moment later."""
+        for line in self.query(FrameLine):
+            line.look()
 
     def notice(self, kind: str, words: Content | str, *, hint: str = "") -> None:
         """Shows a sentence in place of the body: `empty`, `error` or `loading`; see `Notice`."""
@@ -244,8 +257,7 @@ class Field(Vertical):
 
     def complain(self, problem: BookcliError | None) -> None:
         """Says what is wrong with it, or that nothing is."""
-        words = "" if problem is None else " ".join(filter(None, (problem.message, problem.hint)))
-        self.query_one(".wrong", Label).update(text(words))
+        self.query_one(".wrong", Label).update(text("" if problem is None else said(problem)))
         self.set_class(problem is not None, "-wrong")
 
     def on_input_blurred(self) -> None:
@@ -256,6 +268,13 @@ class Field(Vertical):
         """Says what is wrong with what was typed so far, without raising it."""
         with contextlib.suppress(InvalidInput):
             self.value()
+
+
+def _cell(words: object) -> Text:
+    """A cell of a table; what is too long for one says so, because a table gives every cell the room it wants."""
+    cell = words if isinstance(words, Text) else Text(literal(words), no_wrap=True)
+    cell.truncate(WIDEST_CELL, overflow="ellipsis")
+    return cell
 
 
 Row = TypeVar("Row")
@@ -301,7 +320,7 @@ class Table(DataTable[Any], Generic[Row]):
         self._shown = given[:MOST_ROWS]
         self.clear()
         for row in self._shown:
-            self.add_row(*(cell if isinstance(cell, Text) else Text(literal(cell)) for cell in self._cells(row)))
+            self.add_row(*map(_cell, self._cells(row)))
         keys = [self._key(row) for row in self._shown]
         if where in keys:
             self.move_cursor(row=keys.index(where), animate=False)

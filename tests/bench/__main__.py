@@ -1,4 +1,4 @@
-"""`make bench`: every yardstick, or those named: cold, cache, bookings, gateway, messages, imports, growth."""
+"""`make bench`: every yardstick, or those named: cold, cache, bookings, gateway, messages, imports, growth, tui."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 from .ground import ground
 
-YARDSTICKS = ("cold", "cache", "bookings", "gateway", "messages", "imports", "growth")
+YARDSTICKS = ("cold", "cache", "bookings", "gateway", "messages", "imports", "growth", "tui")
 
 
 def main(wanted: list[str]) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
+from textual import events
 from textual.pilot import Pilot
 
 from bookcli.core.context import Context
@@ -27,8 +28,12 @@ class Seat:
         self.pilot = pilot
 
     async def press(self, *keys: str) -> None:
-        """Presses keys one after another; `text:…` types letters."""
+        """Presses keys one after another; `text:…` types letters, `paste:…` gives them all at once, as terminals do."""
         for key in keys:
+            if key.startswith("paste:"):
+                self.app.post_message(events.Paste(key.removeprefix("paste:")))
+                await self.pilot.pause()
+                continue
             letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
             await self.pilot.press(*("space" if letter == " " else letter for letter in letters))
 
@@ -46,6 +51,13 @@ class Seat:
     async def sees(self, *words: str) -> None:
         """Returns when all the words are on the screen."""
         await self.eventually(lambda: all(word in self.text() for word in words), f"on the screen: {words}")
+
+    async def hears(self, *words: str) -> None:
+        """Returns when a toast that has not gone yet says all the words; the screen breaks them into lines."""
+        await self.eventually(
+            lambda: any(all(word in one.message for word in words) for one in self.app._notifications),
+            f"in a toast: {words}",
+        )
 
     async def misses(self, *words: str) -> None:
         """Returns when none of the words is on the screen."""

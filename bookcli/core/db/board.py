@@ -22,6 +22,13 @@ def places(connection: Connection) -> list[Place]:
         return [Place(*row) for row in cursor]
 
 
+def tests(connection: Connection) -> list[tuple[str, str]]:
+    """(code, name) of the tests in use, by code."""
+    with call(connection, writes=False) as cursor:
+        cursor.execute("SELECT code::text, name::text FROM app.test WHERE active ORDER BY 1")
+        return [(code, name) for code, name in cursor]
+
+
 def columns(connection: Connection, site: str, day: date) -> list[Column]:
     """The resources of a site by code, each with its slots of a local day by start."""
     with call(connection, writes=False) as cursor:

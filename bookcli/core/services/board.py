@@ -48,7 +48,18 @@ def day(context: Context, site: str, day: date | None = None) -> Board:
         return remembered
 
 
-def who(context: Context, cell: Cell, site: str) -> list[dict[str, Any]]:
+def tests(context: Context) -> list[tuple[str, str]]:
+    """(code, name) of the tests in use, by code; while the database is away the codes that the cache knows."""
+    try:
+        return board.tests(context.connection())
+    except Unavailable as away:
+        known = _known(context)
+        if away.code not in OUTAGES or known is None:
+            raise
+        return [(code, "") for code in sorted(known.tests)]
+
+
+def who(context: Context, cell: Cell) -> list[dict[str, Any]]:
     """Who is booked or held in a slot: rows of `app.appointment_facts`. The look is audited. Raises NotAllowed."""
     connection = context.connection()
     found = availability.place_of(connection, cell.slot_id)

@@ -6,15 +6,14 @@ What must stay true: looking changes nothing and keeps no session alive; a part 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import timedelta
 
-from ..adapters import screen_file
 from ..adapters.spool import ENDED
 from ..context import Context
 from ..db import gateway, health
 from ..errors import BookcliError, Unavailable
+from ..model.lights import Lights
 from ..model.staff import Person, SignedIn
 from . import pending
 from .pending import Item
@@ -22,23 +21,6 @@ from .pending import Item
 LATE = timedelta(minutes=2)
 SECONDS_BESIDE = 2.0
 _MOST_REFERENCES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Lights:
-    """How the parts of the system are. `database`: ok or away. `cache`: ok, off or away. `worker`: ok, late, unknown.
-
-    `waiting` counts kept requests, `late` says how long the message is overdue that is most so; `person` is whose
-    session it is, live or not, None when it is not known. `ended` are kept requests whose end nobody was told.
-    """
-
-    database: str
-    cache: str
-    worker: str
-    waiting: int = 0
-    late: timedelta | None = None
-    person: Person | None = None
-    ended: tuple[Item, ...] = ()
 
 
 def signed_in(context: Context) -> tuple[SignedIn, Person] | None:
@@ -85,19 +67,14 @@ def _cache(context: Context) -> str:
     return "ok" if not cache.away and cache.answers() else "away"
 
 
-def told(context: Context, ended: tuple[Item, ...]) -> None:
+def ends(_: Context, ended: Sequence[Item]) -> str:
+    """The line about kept requests that have ended; once somebody could read it they are `told`."""
+    return ended_sentence(ended)
+
+
+def told(context: Context, ended: Sequence[Item]) -> None:
     """Somebody has read what became of these."""
     pending.mark_told(context, list(ended))
-
-
-def recalled(context: Context) -> dict[str, str]:
-    """How the screen was left: site, theme, filter."""
-    return screen_file.recall(context.paths.screen_file)
-
-
-def remember(context: Context, values: Mapping[str, str]) -> None:
-    """Keeps how the screen is left."""
-    screen_file.remember(context.paths.screen_file, values)
 
 
 def ended_sentence(ended: Sequence[Item]) -> str:

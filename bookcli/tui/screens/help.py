@@ -77,12 +77,19 @@ class Help(Dialog[ActiveBinding]):
 
 
 def keys_of(screen: Screen[object]) -> dict[tuple[str, str], ActiveBinding]:
-    """(keys as shown, what they do) → binding, for what can be done on a screen now; keys of one thing together."""
+    """(keys as shown, what they do) → binding, for what can be done on a screen now; keys of one thing together.
+
+    What is done with the screen comes before what is done everywhere, and walking around in it last.
+    """
     together: dict[str, list[str]] = {}
     actions: dict[str, ActiveBinding] = {}
-    for active in screen.active_bindings.values():
+    nodes = [screen, screen.app]
+    order = sorted(
+        screen.active_bindings.values(), key=lambda one: nodes.index(one.node) if one.node in nodes else len(nodes)
+    )
+    for active in order:
         binding = active.binding
-        if binding.description and active.enabled and not binding.system:
+        if binding.description and binding.id and active.enabled:
             shown = screen.app.get_key_display(binding)
             if shown not in together.setdefault(binding.description, []):
                 together[binding.description].append(shown)

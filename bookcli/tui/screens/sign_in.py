@@ -5,19 +5,24 @@ What must stay true: nothing of what is behind it can be seen; a password is in 
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Label, Static
 
 from ...core.context import Context
 from ...core.errors import BookcliError, InvalidInput
 from ...core.model.staff import SignedIn, checked_name
-from ...core.services import staff
+from ..calls import Later
 from ..kit import Dialog, Field, text
+
+if TYPE_CHECKING:
+    from ...core.services import staff
+else:
+    staff = Later("staff")
 
 
 def sign_in(context: Context, name: str, password: str) -> SignedIn:
@@ -27,7 +32,51 @@ def sign_in(context: Context, name: str, password: str) -> SignedIn:
     return staff.sign_in(context, name, password)
 
 
-class SignIn(Dialog[SignedIn]):
+class NewPassword(Dialog[bool]):
+    """Whoever was given a password chooses one of their own; ends with True when it was changed.
+
+    `old` is what was typed a moment ago, so that nobody has to type it twice.
+    """
+
+    HEADING = "Choose a password of your own"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "app.quit", "Quit", priority=True, id="quit.password")]
+
+    def __init__(self, old: str) -> None:
+        super().__init__()
+        self._old = old
+
+    def body(self) -> ComposeResult:
+        yield Static(text("The one you have was chosen by somebody else."), classes="more")
+        yield Field("New password", password=True, id="new")
+        yield Field("The same again", password=True, id="again")
+
+    def on_mount(self) -> None:
+        self.query_one("#new", Field).input.focus()
+
+    def action_leave(self) -> None:
+        self.query_one("#new", Field).input.focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        new, again = self.query_one("#new", Field), self.query_one("#again", Field)
+        if event.input is new.input:
+            again.input.focus()
+        elif new.input.value != again.input.value:
+            again.complain(InvalidInput("The two are not the same."))
+        else:
+            again.complain(None)
+            changed = partial(self.dismiss, True)
+            args = (self._old, new.input.value)
+            self.call(staff.change_password, *args, on_done=lambda _: changed(), on_error=new.complain, group="new")
+
+
+class Entered(NamedTuple):
+    """Who has signed in, and what they typed when that must be changed."""
+
+    session: SignedIn
+    typed: str = ""
+
+
+class SignIn(Dialog[Entered]):
     """Covers the screen until somebody has signed in; `who` is whose work waits behind it, if anybody's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -41,12 +90,11 @@ class SignIn(Dialog[SignedIn]):
         self._asking = False
 
     def body(self) -> ComposeResult:
-        with Vertical():
-            yield Label(Content("Locked" if self._who else "Sign in"), classes="heading")
-            yield Static(text(self._why), classes="more", id="why")
-            yield Field("Name", checked_name, value=self._who, id="name")
-            yield Field("Password", password=True, id="password")
-            yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
+        yield Label(Content("Locked" if self._who else "Sign in"), classes="heading")
+        yield Static(text(self._why), classes="more", id="why")
+        yield Field("Name", checked_name, value=self._who, id="name")
+        yield Field("Password", password=True, id="password")
+        yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
 
     def on_mount(self) -> None:
         self.query_one("#why").display = bool(self._why)
@@ -78,7 +126,10 @@ class SignIn(Dialog[SignedIn]):
             return
         self._asking = True
         typed, password.input.value = password.input.value, ""
-        self.call(sign_in, who, typed, on_done=self.dismiss, on_error=self._refused)
+        self.call(sign_in, who, typed, on_done=partial(self._accepted, typed), on_error=self._refused)
+
+    def _accepted(self, typed: str, session: SignedIn) -> None:
+        self.dismiss(Entered(session, typed if session.must_change else ""))
 
     def _refused(self, problem: BookcliError) -> None:
         self._asking = False

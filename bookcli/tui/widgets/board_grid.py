@@ -5,7 +5,9 @@ What must stay true: how full a slot is can be read without any colour; drawing 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
+from itertools import chain
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -26,7 +28,7 @@ from ...core.model.text import visible
 FULLNESS = "▁▂▃▄▅▆▇█"
 CLOSED, HELD, GOES_ON = "✕", "◐", "┆"
 TIME_WIDTH = 7
-LEAST_WIDTH, MOST_WIDTH = 11, 18
+LEAST_WIDTH, MOST_WIDTH = 11, 22
 
 
 def glyph(cell: Cell) -> str:
@@ -59,7 +61,7 @@ class BoardGrid(ScrollView, can_focus=True):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "board--head", "board--time", "board--now", "board--free", "board--held", "board--full", "board--closed",
-        "board--past", "board--cursor", "board--empty",
+        "board--cursor", "board--empty",
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "walk(0, -1)", "Up", id="board.up", show=False),
@@ -120,6 +122,11 @@ class BoardGrid(ScrollView, can_focus=True):
         if self._board is None or not self._board.columns or not self._board.rows:
             return None
         return self._board.grid[self._column][self._row]
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """The column and the row of the cursor."""
+        return self._column, self._row
 
     def _place(self) -> tuple[str, datetime | None]:
         board = self._board
@@ -191,32 +198,49 @@ class BoardGrid(ScrollView, can_focus=True):
         return Strip([Segment(f"{mark}{local:%H:%M} ".ljust(TIME_WIDTH), self._style("now" if now else "time"))])
 
     def _line(self, board: Board, row: int) -> Strip:
-        cursor = self._column if row == self._row else -1
-        key = (row, cursor if self.has_focus else -2 - cursor)
+        here = board.grid[self._column]
+        chosen = row == self._row or (here[row] is not None and here[row] is here[self._row])
+        cursor = self._column if chosen else -1
+        key = (row, cursor)
         if key not in self._lines:
-            self._lines[key] = Strip([self._segment(board, n, row, n == cursor) for n in range(len(board.columns))])
+            tiles = (self._tile(board, n, row, n == cursor) for n in range(len(board.columns)))
+            self._lines[key] = Strip(chain.from_iterable(tiles))
         return self._lines[key]
 
-    def _segment(self, board: Board, column: int, row: int, cursor: bool) -> Segment:
+    def _tile(self, board: Board, column: int, row: int, cursor: bool) -> Iterator[Segment]:
         cell = board.grid[column][row]
-        if cell is None:
-            words, style = "", self._style("empty")
-        elif cell.start != board.rows[row]:
-            words, style = GOES_ON, self._style("empty")
-        else:
+        words, style = "", self._style("empty")
+        if cell is not None:
             words, style = figures(cell), self._style(state(cell))
+            if cell.start != board.rows[row]:
+                words, style = GOES_ON, style + Style(dim=True)
             if cell.end <= self._now:
-                style += self._style("past")
+                style += Style(dim=True)
         if cursor:
             style += self._style("cursor")
-        return Segment(_fitted(f" {words}", self._wide), style)
+        yield Segment(_fitted(f" {words}", self._wide - 1), style)
+        yield Segment(" ", self.rich_style)
 
     # Keys and the mouse
 
     def action_walk(self, across: int, down: int) -> None:
+        row = self._row
+        for _ in range(abs(down)):
+            row = self._next_row(row, 1 if down > 0 else -1)
+        self._go(self._column + across, row)
+
+    def _next_row(self, row: int, step: int) -> int:
+        """The row in which the slot after or before the one in a row starts; the same row when there is none."""
         board = self._board
-        if board is not None and board.columns and board.rows:
-            self._go(self._column + across, self._row + down)
+        if board is None or not board.columns:
+            return row
+        down = board.grid[self._column]
+        here, n = down[row], row + step
+        while 0 <= n < len(down) and (down[n] is here if here is not None else False):
+            n += step
+        while step < 0 < n < len(down) and down[n] is not None and down[n - 1] is down[n]:
+            n -= 1
+        return n if 0 <= n < len(down) else row
 
     def action_edge(self, end: int) -> None:
         self._go(self._column, 0 if end < 0 else 10**6)
@@ -258,10 +282,6 @@ class BoardGrid(ScrollView, can_focus=True):
             self._go(column, row)
             if again:
                 self.action_choose()
-
-    def watch_has_focus(self, value: bool) -> None:
-        super().watch_has_focus(value)
-        self._lines.clear()
 
 
 def _fitted(words: str, width: int) -> str:

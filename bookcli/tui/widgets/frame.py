@@ -8,11 +8,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, cast
 
+from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
 from ...core import clock
 from ...core.model.text import visible
+from ..screens import VIEWS, Entry
 
 if TYPE_CHECKING:
     from ..app import DeskApp
@@ -32,7 +34,7 @@ def length(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-class _Line(Static):
+class FrameLine(Static):
     """A line that looks again four times a second and is drawn only when it says something else."""
 
     def __init__(self) -> None:
@@ -66,17 +68,44 @@ class _Line(Static):
         raise NotImplementedError
 
 
-class TitleBar(_Line):
-    """The first line: the product, the view, and what the view says of itself."""
+class TitleBar(FrameLine):
+    """The first line: the views by their keys, the one that is shown among them."""
 
     DEFAULT_CSS = "TitleBar { height: 1; padding: 0 1; }"
 
     def content_now(self) -> Content:
-        view = cast("View", self.screen)
-        return Content.assemble(("bookcli", "bold"), "  ", view.heading())
+        shown = self.app.current_mode
+        tabs = [self._tab(entry, entry.id == shown) for entry in VIEWS]
+        room = self.content_size.width - sum(tab.cell_length for tab in tabs)
+        name = Content.styled("bookcli ", "bold") if room >= 9 else Content("")
+        return Content.assemble(name, *tabs)
+
+    def _tab(self, entry: Entry, shown: bool) -> Content:
+        # Of eight views the names alone fill a small terminal: then only the one that is shown has its name.
+        narrow = self.content_size.width < sum(len(one.title) + 4 for one in VIEWS)
+        words = f" {entry.key} {entry.title} " if shown or not narrow else f" {entry.key} "
+        return Content.styled(words, "bold reverse" if shown else "$text-muted")
+
+    def on_click(self, event: events.Click) -> None:
+        """Shows the view whose name was clicked."""
+        left = self.content_size.width and self.content_now().cell_length
+        for entry in reversed(VIEWS):
+            left -= self._tab(entry, entry.id == self.app.current_mode).cell_length
+            if event.x - 1 >= left:
+                self.desk.open(entry.id)
+                return
 
 
-class Banner(_Line):
+class Heading(FrameLine):
+    """The second line: what the view says of itself."""
+
+    DEFAULT_CSS = "Heading { height: 1; padding: 0 1; }"
+
+    def content_now(self) -> Content:
+        return cast("View", self.screen).heading()
+
+
+class Banner(FrameLine):
     """Whatever nobody may overlook; takes no room when all is well."""
 
     DEFAULT_CSS = "Banner { height: auto; padding: 0 1; display: none; }"
@@ -92,7 +121,7 @@ class Banner(_Line):
         return Content(f"▲ The database does not answer.{shown} Bookings are kept and said to be PENDING.")
 
 
-class StatusBar(_Line):
+class StatusBar(FrameLine):
     """The last line: site and person, the lights, what waits, the clock of the site; and how long an answer takes."""
 
     DEFAULT_CSS = "StatusBar { height: 1; padding: 0 1; }"
