@@ -326,6 +326,8 @@ CREATE TABLE appointment (
   visit_id        bigint REFERENCES visit,
   reason          text NOT NULL DEFAULT '' CHECK (char_length(reason) <= 40),
   note            text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
+  arrived_at      timestamptz,
+  checked_in_at   timestamptz,
   version         integer NOT NULL DEFAULT 0,
   created_at      timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT appointment_hold_has_an_end CHECK ((status = 'pending') = (held_until IS NOT NULL)),
@@ -337,6 +339,7 @@ COMMENT ON COLUMN appointment.slot_id IS 'Where the patient''s time starts.';
 COMMENT ON COLUMN appointment.slots IS 'Every slot in which it takes a place, buffers included, ascending.';
 COMMENT ON COLUMN appointment.during IS 'The patient''s time, whole slots, [).';
 COMMENT ON COLUMN appointment.reason IS 'Why it was cancelled: FHIR cancellation reason code (pat, pat-crs, prov, …).';
+COMMENT ON COLUMN appointment.arrived_at IS 'When the desk noted it, by the clock of the database; taken back with the step.';
 COMMENT ON COLUMN appointment.version IS 'Rises with every change: the SEQUENCE of the calendar message.';
 CREATE INDEX appointment_by_patient ON appointment (patient_id);
 CREATE INDEX appointment_held ON appointment (held_until) WHERE status = 'pending';
@@ -421,6 +424,8 @@ COMMENT ON COLUMN audit.staff IS 'The person: whose session it was, as `enter` f
 COMMENT ON COLUMN audit.source IS 'From where: the program and, over a network, its address.';
 COMMENT ON COLUMN audit.patient_id IS 'The patient; of a look at several, after.patients has them all.';
 COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was looked at.';
+-- Rows come in the order of time, so a summary of each piece of the table finds a moment and costs a booking nothing.
+CREATE INDEX audit_by_time ON audit USING brin (at) WITH (pages_per_range = 16, autosummarize = on);
 
 CREATE INDEX audit_of_hold ON audit (appointment_id) WHERE action = 'hold';
 
@@ -1435,8 +1440,11 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   missing bigint;
+  left_slots jsonb;
 BEGIN
   IF EXISTS (SELECT FROM unnest(items) i WHERE i.won AND i.moves IS NOT NULL) THEN
+    SELECT jsonb_object_agg(a.appointment_id, a.slot_id) INTO left_slots
+      FROM unnest(items) i JOIN appointment a ON a.appointment_id = i.moves WHERE i.won;
     PERFORM free_places(array_agg(i.moves)) FROM unnest(items) i WHERE i.won;
     UPDATE appointment a SET slot_id = i.slot_id, slots = i.slots, during = i.during, version = a.version + 1
       FROM unnest(items) i
@@ -1479,8 +1487,9 @@ BEGIN
       FROM won w LEFT JOIN LATERAL (SELECT a.status FROM appointment a WHERE a.appointment_id = w.moves LIMIT 1) m ON true
      WHERE NOT w.history AND w.hold_seconds IS NULL AND coalesce(m.status, w.status) = 'booked'
   ), noted AS (
-    INSERT INTO audit (action, patient_id, appointment_id, after)
+    INSERT INTO audit (action, patient_id, appointment_id, before, after)
     SELECT CASE verdict WHEN 'booked' THEN 'book' WHEN 'held' THEN 'hold' ELSE 'reschedule' END, patient_id, appointment_id,
+           CASE WHEN moves IS NOT NULL THEN jsonb_build_object('slot', left_slots -> moves::text) END,
            jsonb_build_object('slot', slot_id, 'test', test_id)
       FROM won
   )
@@ -1502,7 +1511,9 @@ CREATE VIEW appointment_facts AS
          t.test_id, t.code::text AS test, t.name::text AS test_name, t.preparation,
          s.site_id, s.code::text AS site, s.name::text AS site_name, s.zone::text AS zone, s.phone AS site_phone,
          r.resource_id, r.code::text AS resource, a.slot_id, a.slots, lower(a.during) AS starts_at, upper(a.during) AS ends_at,
-         o.local_start, o.capacity, o.capacity - o.booked AS remaining, o.version
+         o.local_start, o.capacity, o.capacity - o.booked AS remaining, o.version, a.arrived_at, a.checked_in_at,
+         CASE WHEN a.status IN ('arrived', 'checked-in')
+              THEN floor(extract(epoch FROM now() - coalesce(a.arrived_at, a.checked_in_at)) / 60)::integer END AS waiting_minutes
     FROM appointment a
     JOIN patient p USING (patient_id)
     JOIN test t USING (test_id)
@@ -1663,7 +1674,10 @@ BEGIN
   IF NOT is_active(to_status) THEN
     PERFORM free_places(ARRAY[which]);
   END IF;
-  UPDATE appointment SET status = to_status, held_until = NULL, reason = why, version = version + 1
+  UPDATE appointment SET status = to_status, held_until = NULL, reason = why, version = version + 1,
+         arrived_at = CASE to_status WHEN 'arrived' THEN coalesce(arrived_at, now()) WHEN 'booked' THEN NULL ELSE arrived_at END,
+         checked_in_at = CASE WHEN to_status = 'checked-in' THEN coalesce(checked_in_at, now())
+                              WHEN to_status NOT IN ('booked', 'arrived') THEN checked_in_at END
    WHERE appointment_id = which;
   INSERT INTO audit (action, patient_id, appointment_id, before, after)
   VALUES (what, old.patient_id, which, jsonb_build_object('status', old.status), jsonb_build_object('status', to_status, 'reason', why));
@@ -1752,13 +1766,314 @@ BEGIN
     answer := 'wrong-status';
   ELSIF new_status = 'noshow' AND lower(old.during) > now() THEN
     answer := 'not-yet';
+  ELSIF rule.action IN ('arrive', 'check-in', 'fulfil')
+        AND (SELECT (now() AT TIME ZONE p.zone)::date < s.local_start::date FROM slot s JOIN site p USING (site_id) WHERE s.slot_id = old.slot_id) THEN
+    answer := 'not-yet';
+  ELSIF rule.action = 'arrive' AND upper(old.during) < now()
+        AND (SELECT (now() AT TIME ZONE p.zone)::date > s.local_start::date FROM slot s JOIN site p USING (site_id) WHERE s.slot_id = old.slot_id) THEN
+    answer := 'day-over';
   ELSE
     PERFORM change(which, new_status, '', rule.action);
     answer := new_status;
   END IF;
   RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old.status)));
 END $$;
-COMMENT ON FUNCTION set_status IS 'Arrive, check-in, fulfil, noshow and their corrections: see status_change. Safe to repeat.';
+COMMENT ON FUNCTION set_status IS
+  'Arrive, check-in, fulfil, noshow and their corrections: see status_change. Nobody arrives before the local day of the appointment, and '
+  'nobody on a later one. Safe to repeat.';
+
+
+CREATE FUNCTION lock_visit(which bigint) RETURNS bigint[]
+LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+  parts bigint[] := ARRAY(
+    SELECT appointment_id FROM appointment WHERE appointment_id = which
+     UNION
+    SELECT b.appointment_id FROM appointment a JOIN appointment b ON b.visit_id = a.visit_id WHERE a.appointment_id = which
+     ORDER BY 1);
+BEGIN
+  PERFORM FROM appointment WHERE appointment_id = ANY (parts) ORDER BY appointment_id FOR NO KEY UPDATE;
+  RETURN parts;
+END $$;
+COMMENT ON FUNCTION lock_visit IS 'Locks the appointment and those that were booked with it, and says which they are; none when there is no such appointment.';
+
+CREATE FUNCTION confirm_visit(reference text, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting;
+  which bigint := appointment_id_of(reference);
+  parts bigint[];
+  part appointment;
+  answer text;
+BEGIN
+  acting := enter(token, 'book');
+  parts := lock_visit(which);
+  PERFORM stay_within(acting, site_of(u)) FROM unnest(parts) u;
+  SELECT CASE WHEN bool_or(a.status = 'pending' AND a.held_until <= now() OR a.reason = 'hold-expired') THEN 'hold-expired'
+              WHEN bool_or(a.status IN ('pending', 'booked', 'arrived', 'checked-in', 'fulfilled')) THEN 'booked'
+              WHEN count(*) > 0 THEN 'wrong-status'
+              ELSE 'reference-unknown' END
+    INTO answer FROM appointment a WHERE a.appointment_id = ANY (parts);
+  FOR part IN SELECT * FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY a.appointment_id LOOP
+    IF answer = 'booked' THEN
+      PERFORM change(part.appointment_id, 'booked', '', 'confirm');
+      INSERT INTO notification (appointment_id, kind) VALUES (part.appointment_id, 'confirmation');
+    ELSIF part.held_until <= now() THEN
+      PERFORM change(part.appointment_id, 'cancelled', 'hold-expired', 'expire');
+    END IF;
+  END LOOP;
+  RETURN QUERY
+    SELECT v.* FROM unnest(CASE WHEN answer = 'booked' THEN parts ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
+      LEFT JOIN appointment a ON a.appointment_id = u.id
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     WHERE answer <> 'booked' OR a.status IN ('booked', 'arrived', 'checked-in', 'fulfilled')
+     ORDER BY u.ord;
+END $$;
+COMMENT ON FUNCTION confirm_visit IS
+  'Turns every hold of a visit into a booking, or none: when one of them has expired the whole is `hold-expired`. What was cancelled '
+  'on purpose stays so. A hold of its own is a visit of one. Safe to repeat.';
+
+CREATE FUNCTION release(reference text, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting;
+  which bigint := appointment_id_of(reference);
+  parts bigint[];
+  held bigint[];
+  answer text := 'released';
+BEGIN
+  acting := enter(token, 'book');
+  parts := lock_visit(which);
+  PERFORM stay_within(acting, site_of(u)) FROM unnest(parts) u;
+  held := ARRAY(SELECT a.appointment_id FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY 1);
+  IF cardinality(parts) = 0 THEN
+    answer := 'reference-unknown';
+  ELSIF cardinality(held) = 0 THEN
+    answer := coalesce((SELECT 'released' FROM appointment a WHERE a.appointment_id = which AND a.reason IN ('released', 'hold-expired')), 'wrong-status');
+  ELSIF EXISTS (SELECT FROM appointment a
+                  JOIN audit u ON u.at = a.created_at AND u.appointment_id = a.appointment_id AND u.action = 'hold'
+                 WHERE a.appointment_id = ANY (held) AND u.staff <> coalesce(acting.name, '')) THEN
+    answer := 'not-yours';
+  ELSE
+    PERFORM FROM slot s
+      WHERE s.slot_id IN (SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (held))
+      ORDER BY s.slot_id FOR NO KEY UPDATE;
+    PERFORM change(u, 'cancelled', 'released', 'release') FROM unnest(held) u;
+  END IF;
+  RETURN QUERY
+    SELECT v.* FROM unnest(CASE WHEN answer = 'released' AND cardinality(held) > 0 THEN held ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
+      LEFT JOIN appointment a ON a.appointment_id = u.id
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     ORDER BY u.ord;
+END $$;
+COMMENT ON FUNCTION release IS
+  'Gives back what somebody holds, the whole visit of it, if they made it themselves (`not-yours` otherwise: `cancel` it). Nobody is told, '
+  'because nobody was promised anything. Safe to repeat.';
+
+
+CREATE TYPE step AS (audit_id bigint, at timestamptz, action text, appointment_id bigint, before jsonb);
+COMMENT ON TYPE step IS 'Something that somebody did to an appointment, as the audit has it.';
+
+CREATE FUNCTION undoable(who text, since interval, only_appointment bigint DEFAULT NULL) RETURNS SETOF step
+LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
+  WITH mine AS MATERIALIZED (
+    SELECT u.* FROM audit u
+     WHERE u.at > now() - since AND u.staff = who AND u.appointment_id IS NOT NULL
+       AND u.action IN ('book', 'hold', 'confirm', 'cancel', 'reschedule', 'arrive', 'check-in', 'fulfil', 'noshow', 'correct')
+       AND (only_appointment IS NULL OR u.appointment_id = only_appointment)
+     ORDER BY u.audit_id DESC LIMIT 200
+  ), changes AS MATERIALIZED (
+    SELECT u.audit_id, u.appointment_id, (u.after ->> 'undo')::bigint AS undone FROM audit u
+     WHERE u.at > now() - since AND u.appointment_id = ANY (ARRAY(SELECT m.appointment_id FROM mine m))
+       AND u.action IN ('book', 'hold', 'confirm', 'cancel', 'reschedule', 'arrive', 'check-in', 'fulfil', 'noshow', 'correct',
+                        'expire', 'release', 'undo')
+  )
+  SELECT m.audit_id, m.at, m.action, m.appointment_id, m.before
+    FROM mine m JOIN appointment a USING (appointment_id)
+   WHERE NOT EXISTS (SELECT FROM changes c WHERE c.undone = m.audit_id)
+     AND NOT EXISTS (SELECT FROM changes c
+                      WHERE c.appointment_id = m.appointment_id AND c.audit_id > m.audit_id AND c.undone IS NULL
+                        AND NOT EXISTS (SELECT FROM changes d WHERE d.undone = c.audit_id))
+     AND CASE m.action WHEN 'hold' THEN a.status = 'pending' AND a.held_until > now()
+                       WHEN 'reschedule' THEN a.status IN ('booked', 'pending')
+                       WHEN 'book' THEN a.status = 'booked'
+                       WHEN 'confirm' THEN a.status = 'booked'
+                       WHEN 'cancel' THEN a.status = 'cancelled' AND m.before ->> 'status' <> 'pending'
+                       ELSE a.status::text = m.after ->> 'status' END
+   ORDER BY m.audit_id DESC
+$$;
+COMMENT ON FUNCTION undoable IS
+  'What somebody did to appointments since then and nobody has changed after them, the last first. What was undone does not count, '
+  'nor does its undoing.';
+
+CREATE FUNCTION take_back_messages(which bigint, kinds text[]) RETURNS boolean
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  newest notification;
+BEGIN
+  PERFORM FROM notification n WHERE n.appointment_id = which ORDER BY n.notification_id FOR NO KEY UPDATE;
+  UPDATE notification n SET cancelled_at = now(), reason = 'undone'
+   WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND message_state(n) = 'waiting';
+  SELECT * INTO newest FROM notification n WHERE n.appointment_id = which AND n.kind = ANY (kinds) ORDER BY n.notification_id DESC LIMIT 1;
+  RETURN coalesce(newest.sent_at IS NOT NULL OR newest.leased_until > now(), false);
+END $$;
+COMMENT ON FUNCTION take_back_messages IS 'Stops what is not sent yet of these kinds; whether the last of them has been sent, or is being sent.';
+
+CREATE FUNCTION restore(which bigint, to_status appointment_status, wanted_slots integer[], wanted_during tstzrange, at_slot integer) RETURNS text
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  old appointment;
+BEGIN
+  SELECT * INTO old FROM appointment WHERE appointment_id = which;
+  IF wanted_during IS NULL OR EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots) AND s.status <> 'free') THEN
+    RETURN 'slot-closed';
+  ELSIF EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots)
+                   AND s.booked - (old.active AND s.slot_id = ANY (old.slots))::integer >= s.capacity) THEN
+    RETURN 'slot-full';
+  ELSIF EXISTS (SELECT FROM appointment a WHERE a.active AND a.patient_id = old.patient_id AND a.during && wanted_during
+                                            AND a.appointment_id <> which) THEN
+    RETURN 'patient-overlap';
+  END IF;
+  IF old.active THEN
+    PERFORM free_places(ARRAY[which]);
+  END IF;
+  UPDATE appointment SET status = to_status, slot_id = at_slot, slots = wanted_slots, during = wanted_during, reason = '', version = version + 1
+   WHERE appointment_id = which;
+  UPDATE slot SET booked = booked + 1, version = version + 1 WHERE slot_id = ANY (wanted_slots);
+  INSERT INTO occupancy (slot_id, place, capacity, appointment_id)
+  SELECT s.slot_id, s.booked, s.capacity, which FROM slot s WHERE s.slot_id = ANY (wanted_slots);
+  RETURN 'undone';
+END $$;
+COMMENT ON FUNCTION restore IS
+  'Puts an appointment back into places that it had, under the same reference, or says why not; the caller has the locks.';
+
+CREATE FUNCTION undo_one(step step) RETURNS text
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  old appointment;
+  place run;
+  back appointment_status;
+  answer text := 'undone';
+  was_sent boolean := false;
+BEGIN
+  SELECT * INTO old FROM appointment WHERE appointment_id = step.appointment_id;
+  back := coalesce(step.before ->> 'status', old.status::text)::appointment_status;
+  IF step.action IN ('book', 'confirm', 'hold') THEN
+    back := CASE WHEN step.action = 'hold' THEN 'cancelled' ELSE 'entered-in-error' END;
+    PERFORM free_places(ARRAY[old.appointment_id]);
+    UPDATE appointment SET status = back, held_until = NULL, reason = CASE WHEN step.action = 'hold' THEN 'released' ELSE '' END, version = version + 1
+     WHERE appointment_id = old.appointment_id;
+    was_sent := take_back_messages(old.appointment_id, '{confirmation,change}');
+    IF was_sent THEN
+      INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'cancellation');
+    END IF;
+  ELSIF step.action = 'reschedule' THEN
+    place := run_of((step.before ->> 'slot')::integer, old.test_id);
+    answer := restore(old.appointment_id, old.status, place.slots, place.during, (step.before ->> 'slot')::integer);
+    IF answer = 'undone' AND old.status = 'booked' THEN
+      was_sent := take_back_messages(old.appointment_id, '{change}');
+      IF was_sent THEN
+        INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'change');
+      END IF;
+    END IF;
+  ELSIF NOT old.active THEN
+    answer := restore(old.appointment_id, back, old.slots, old.during, old.slot_id);
+    IF answer = 'undone' AND step.action = 'cancel' THEN
+      was_sent := take_back_messages(old.appointment_id, '{cancellation}');
+      -- Told that it is cancelled, or of nothing yet, because that was dropped meanwhile: the patient is told that it stands.
+      IF was_sent OR NOT EXISTS (SELECT FROM notification n WHERE n.appointment_id = old.appointment_id AND n.kind = 'confirmation'
+                                                              AND (n.sent_at IS NOT NULL OR is_waiting(n))) THEN
+        INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'confirmation');
+      END IF;
+    END IF;
+  ELSE
+    UPDATE appointment SET status = back, version = version + 1,
+           arrived_at = CASE back WHEN 'arrived' THEN coalesce(arrived_at, now()) WHEN 'booked' THEN NULL ELSE arrived_at END,
+           checked_in_at = CASE WHEN back = 'checked-in' THEN coalesce(checked_in_at, now())
+                                WHEN back NOT IN ('booked', 'arrived') THEN checked_in_at END
+     WHERE appointment_id = old.appointment_id;
+  END IF;
+  IF answer = 'undone' THEN
+    INSERT INTO audit (action, patient_id, appointment_id, before, after)
+    VALUES ('undo', old.patient_id, old.appointment_id, jsonb_build_object('status', old.status, 'slot', old.slot_id),
+            (SELECT jsonb_build_object('status', a.status, 'slot', a.slot_id, 'undo', step.audit_id)
+               FROM appointment a WHERE a.appointment_id = old.appointment_id));
+  END IF;
+  RETURN CASE WHEN was_sent THEN 'message-sent' ELSE answer END;
+END $$;
+COMMENT ON FUNCTION undo_one IS
+  'Takes one step back: `undone`, `message-sent` when it is undone too but the patient had been told and is told again, or why not.';
+
+CREATE FUNCTION undo(reference text DEFAULT NULL, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+  which bigint := appointment_id_of(reference);
+  first step;
+  one step;
+  steps bigint[] := '{}';
+  targets bigint[];
+  wanted integer[];
+  answer text;
+  told boolean := false;
+BEGIN
+  SELECT u.* INTO first FROM undoable(acting.name, '1 hour', which) u LIMIT 1;
+  IF reference IS NOT NULL AND NOT EXISTS (SELECT FROM appointment a WHERE a.appointment_id = which) THEN
+    answer := 'reference-unknown';
+  ELSIF first.audit_id IS NULL THEN
+    answer := 'nothing-to-undo';
+  ELSIF first.at < now() - interval '10 minutes' THEN
+    answer := 'too-late';
+  ELSE
+    -- What was done to a visit at one stroke is undone at one.
+    SELECT array_agg(u.audit_id), array_agg(u.appointment_id) INTO steps, targets
+      FROM undoable(acting.name, '1 hour') u JOIN appointment a USING (appointment_id)
+     WHERE u.audit_id = first.audit_id
+        OR (u.at = first.at AND u.action = first.action
+            AND a.visit_id = (SELECT b.visit_id FROM appointment b WHERE b.appointment_id = first.appointment_id));
+    PERFORM stay_within(acting, site_of(t)) FROM unnest(targets) t;
+    wanted := ARRAY(SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (targets)
+                     UNION
+                    SELECT unnest((run_of((first.before ->> 'slot')::integer, a.test_id)).slots)
+                      FROM appointment a WHERE a.appointment_id = first.appointment_id AND first.before ? 'slot');
+    PERFORM lock_for_booking(wanted, ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)));
+    PERFORM lock_rows(wanted, ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
+    FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour') u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
+      answer := undo_one(one);
+      told := told OR answer = 'message-sent';
+    END LOOP;
+    answer := CASE WHEN told THEN 'undone' ELSE coalesce(answer, 'nothing-to-undo') END;
+  END IF;
+  RETURN QUERY
+    SELECT v.* FROM unnest(coalesce(targets, ARRAY[which])) WITH ORDINALITY AS u (id, ord)
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('action', first.action, 'message_sent', told))) v
+     ORDER BY u.id;
+END $$;
+COMMENT ON FUNCTION undo IS
+  'Takes back the last thing that whoever asks has done to an appointment (to that one, if one is named) within ten minutes, unless '
+  'somebody has changed it since: `undone`, `nothing-to-undo`, `too-late`, or why its old place cannot be had again. A booking '
+  'becomes entered-in-error. A message that is not sent yet is taken back; otherwise the patient is told again.';
+
+CREATE FUNCTION list_undoable(token text DEFAULT NULL)
+RETURNS TABLE (done_at timestamptz, action text, reference text, status text, test text, site text, zone text, resource text, starts_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+BEGIN
+  RETURN QUERY
+    SELECT u.at, u.action, f.reference, f.status::text, f.test, f.site, f.zone, f.resource, f.starts_at
+      FROM undoable(acting.name, '10 minutes') u JOIN appointment_facts f USING (appointment_id)
+     ORDER BY u.audit_id DESC LIMIT 200;
+END $$;
+COMMENT ON FUNCTION list_undoable IS 'What whoever asks could take back now, the last first; nothing about the patients.';
 
 
 -- The kernel: slots -----------------------------------------------------------------------------------------------
@@ -1851,15 +2166,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION set_open IS 'Opens or closes the slots of a period; one that another closure still covers stays closed.';
 
-CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL)
+CREATE FUNCTION close_as(acting acting, wanted_site integer, wanted_resource integer, period tstzrange, why text)
 RETURNS TABLE (closure_id integer, slots integer)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  acting acting;
   made integer;
 BEGIN
-  acting := enter(token, 'manage-schedules');
   PERFORM stay_within(acting, ARRAY[wanted_site]);
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   INSERT INTO closure (site_id, resource_id, during, reason) VALUES (wanted_site, wanted_resource, period, why)
@@ -1868,7 +2181,43 @@ BEGIN
   VALUES ('close', jsonb_build_object('closure', made, 'site', wanted_site, 'resource', wanted_resource, 'during', period::text));
   RETURN QUERY SELECT made, set_open(wanted_site, wanted_resource, period, false);
 END $$;
+COMMENT ON FUNCTION close_as IS 'Closes for whoever was let in.';
+
+CREATE FUNCTION close_period(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL)
+RETURNS TABLE (closure_id integer, slots integer)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY SELECT * FROM close_as(enter(token, 'manage-schedules'), wanted_site, wanted_resource, period, why);
+END $$;
 COMMENT ON FUNCTION close_period IS 'Takes no more bookings in a period. Who is booked there stays booked: see whom it hits and move them.';
+
+CREATE FUNCTION close_and_move(wanted_site integer, wanted_resource integer, period tstzrange, why text, moves jsonb,
+                               all_or_nothing boolean, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+  answers verdict[];
+  done record;
+BEGIN
+  IF NOT may(acting, 'book') THEN
+    PERFORM deny('forbidden', 'book', acting);
+  END IF;
+  IF jsonb_array_length(moves) > 0 THEN
+    -- Moved first, because whoever books takes its locks before it changes a row.
+    answers := ARRAY(SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false) v ORDER BY v.ord);
+  END IF;
+  IF NOT all_or_nothing OR NOT EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict <> 'rescheduled') THEN
+    SELECT * INTO done FROM close_as(acting, wanted_site, wanted_resource, period, why);
+    RETURN QUERY
+      SELECT v.* FROM verdict_of(NULL, 'closed', jsonb_build_object('closure', done.closure_id, 'slots', done.slots)) v;
+  END IF;
+  RETURN QUERY SELECT * FROM unnest(answers);
+END $$;
+COMMENT ON FUNCTION close_and_move IS
+  'Closes a period and moves who is booked in it, in one transaction: a first row `closed` with the closure, then a verdict for each '
+  'move. `all_or_nothing`: when one cannot be moved nobody is, and nothing is closed; then there is no first row.';
 
 CREATE FUNCTION reopen(which integer, token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -2366,7 +2715,7 @@ BEGIN
              SELECT a.appointment_id FROM slot s JOIN appointment a USING (slot_id)
               WHERE s.site_id = wanted_site AND s.local_start >= wanted_day AND s.local_start < wanted_day + 1 AND NOT a.active)
        AND f.local_start >= wanted_day AND f.local_start < wanted_day + 1
-       AND (f.held_until IS NULL OR f.held_until > now())
+       AND (f.held_until IS NULL OR f.held_until > now()) AND f.status <> 'entered-in-error'
        AND (only_resource IS NULL OR f.resource = only_resource) AND (only_status IS NULL OR f.status::text = only_status)
      ORDER BY f.starts_at, f.resource, f.appointment_id);
   PERFORM note_look('look-agenda', ARRAY(SELECT x.patient_id FROM unnest(found) x));
@@ -2422,12 +2771,16 @@ COMMENT ON FUNCTION affected IS
 
 CREATE VIEW patient_facts AS
   SELECT p.patient_id, p.mrn, p.name::text AS name, p.birth_date, p.sex, p.phone, p.email, p.language, p.note,
-         s.mrn AS merged_into, coalesce(n.ahead, 0)::integer AS appointments_ahead, n.next_start, n.next_zone
+         s.mrn AS merged_into, coalesce(n.ahead, 0)::integer AS appointments_ahead, n.next_start, n.next_zone,
+         n.next_reference, n.next_test, n.next_site,
+         (SELECT count(*) FROM appointment m
+           WHERE m.patient_id = p.patient_id AND m.status = 'noshow' AND lower(m.during) > now() - interval '1 year')::integer AS missed
     FROM patient p
     LEFT JOIN patient s ON s.patient_id = p.merged_into
     LEFT JOIN LATERAL (
-      SELECT lower(a.during) AS next_start, c.zone::text AS next_zone, count(*) OVER () AS ahead
-        FROM appointment a JOIN slot o USING (slot_id) JOIN site c USING (site_id)
+      SELECT lower(a.during) AS next_start, c.zone::text AS next_zone, reference_of(a.appointment_id) AS next_reference,
+             t.code::text AS next_test, c.code::text AS next_site, count(*) OVER () AS ahead
+        FROM appointment a JOIN slot o USING (slot_id) JOIN site c USING (site_id) JOIN test t USING (test_id)
        WHERE a.patient_id = p.patient_id AND lower(a.during) > now()
          AND (a.status = 'booked' OR (a.status = 'pending' AND a.held_until > now()))
        ORDER BY lower(a.during) LIMIT 1) n ON true;
@@ -3098,6 +3451,74 @@ COMMENT ON FUNCTION measures IS 'Numbers to watch, without a patient in them.';
 
 
 
+-- The reports -------------------------------------------------------------------------------------------------------
+-- Sums over a period of local days at the sites of whoever asks. There is no patient in them, so no look is written down.
+
+CREATE FUNCTION report_utilisation(first_day date, last_day date, only_site text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (site text, resource text, hour integer, slots bigint, booked bigint, capacity bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+BEGIN
+  RETURN QUERY
+    SELECT p.code::text, r.code::text, extract(hour FROM s.local_start)::integer, count(*), sum(s.booked)::bigint, sum(s.capacity)::bigint
+      FROM site p JOIN resource r USING (site_id)
+      JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
+     WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+       AND (s.status = 'free' OR s.booked > 0)
+     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+END $$;
+COMMENT ON FUNCTION report_utilisation IS 'Of each resource and hour of the day how many places there were and how many were taken; closed slots do not count.';
+
+CREATE FUNCTION report_noshow(first_day date, last_day date, only_site text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (site text, test text, weekday integer, appointments bigint, missed bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+BEGIN
+  RETURN QUERY
+    SELECT p.code::text, t.code::text, extract(isodow FROM s.local_start)::integer, count(*), count(*) FILTER (WHERE a.status = 'noshow')
+      FROM site p JOIN resource r USING (site_id)
+      JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
+      JOIN appointment a ON a.appointment_id IN (SELECT o.appointment_id FROM occupancy o WHERE o.slot_id = s.slot_id
+                                                  UNION ALL
+                                                 SELECT e.appointment_id FROM appointment e WHERE e.slot_id = s.slot_id AND NOT e.active)
+       AND a.slot_id = s.slot_id
+      JOIN test t USING (test_id)
+     WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+       AND a.status IN ('arrived', 'checked-in', 'fulfilled', 'noshow')
+     GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+END $$;
+COMMENT ON FUNCTION report_noshow IS 'Of each test and weekday (1 is Monday) how many came or should have, and how many did not.';
+
+CREATE FUNCTION report_lead_time(first_day date, last_day date, only_site text DEFAULT NULL, token text DEFAULT NULL)
+RETURNS TABLE (site text, test text, appointments bigint, days_median double precision, days_ninetieth double precision,
+               same_day bigint, within_week bigint, within_month bigint, later bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+BEGIN
+  RETURN QUERY
+    SELECT l.site, l.test, count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY l.days), percentile_cont(0.9) WITHIN GROUP (ORDER BY l.days),
+           count(*) FILTER (WHERE l.days < 1), count(*) FILTER (WHERE l.days >= 1 AND l.days < 7),
+           count(*) FILTER (WHERE l.days >= 7 AND l.days < 30), count(*) FILTER (WHERE l.days >= 30)
+      FROM (SELECT p.code::text AS site, t.code::text AS test, extract(epoch FROM lower(a.during) - a.created_at)::float8 / 86400 AS days
+              FROM site p JOIN resource r USING (site_id)
+              JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
+              JOIN occupancy o USING (slot_id)
+              JOIN appointment a ON a.appointment_id = o.appointment_id AND a.slot_id = s.slot_id
+              JOIN test t USING (test_id)
+             WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
+               AND a.status <> 'pending' AND a.created_at < lower(a.during)) l
+     GROUP BY 1, 2 ORDER BY 1, 2;
+END $$;
+COMMENT ON FUNCTION report_lead_time IS
+  'Of each test how many days passed from booking to the appointment, for those that stand; the last place counts, and what was recorded afterwards does not.';
+
+
 -- The invariants --------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION violations() RETURNS TABLE (rule text, violations bigint)
@@ -3183,10 +3604,10 @@ GRANT SELECT ON test, resource, resource_test, schedule, closure, slot, status_c
 GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters, oldest_unsent
    TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION
-  find_slots, book, confirm, cancel, set_status, place_of, look_at, references_from, agenda, history_of, affected,
+  find_slots, book, confirm, confirm_visit, release, cancel, set_status, undo, list_undoable, place_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
-  publish, set_capacity, close_period, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
-  export_highest, export_patients, export_appointments
+  publish, set_capacity, close_period, close_and_move, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
+  export_highest, export_patients, export_appointments, report_utilisation, report_noshow, report_lead_time
    TO bookcli_desk;
 GRANT EXECUTE ON FUNCTION audit_entries, audit_highest, ask_audit, numbers_of TO bookcli_desk, bookcli_auditor;
 GRANT EXECUTE ON FUNCTION seal_audit, verify_audit, verify TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;

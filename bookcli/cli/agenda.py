@@ -35,5 +35,5 @@ def agenda(
     code, day = places.day(desk.context, site, on)
     rows = agenda.day(desk.context, code, day, resource=resource, status=status)
     extra = {"site": code, "day": day.isoformat()}
-    desk.output.show(views.APPOINTMENTS, [views.appointment(row) for row in rows], extra=extra)
+    desk.output.show(views.AGENDA, [views.appointment(row) for row in rows], extra=extra)
     desk.talk.note("" if rows else f"No appointments at {code} on {day:%a %-d %b %Y}.")

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     app.command("book")(book)
     app.command("hold")(hold)
     app.command("confirm")(confirm)
+    app.command("release")(release)
     app.command("reschedule")(reschedule)
     app.command("cancel")(cancel)
     app.command("show")(show)
@@ -112,17 +113,38 @@ def reschedule(
     decisions.tell(desk, outcome, f"bookcli reschedule {reference} --slot {{slot}}", done="Rescheduled")
 
 
-def confirm(desk: Desk, reference: params.Reference) -> None:
+def confirm(
+    desk: Desk,
+    reference: params.Reference,
+    visit: Annotated[bool, typer.Option("--visit", help="Everything that was held with it, all or none.")] = False,
+) -> None:
     """Turn a hold into a booking.
 
     \b
     Examples:
       bookcli confirm 7F3K-Q2MD
+      bookcli confirm 7F3K-Q2MD --visit
     """
     from ..core.services import appointments  # noqa: PLC0415 - the driver comes after the words are understood
 
-    record = views.appointment(appointments.confirm(desk.context, reference))
-    desk.output.show(views.APPOINTMENTS, [record], sentence=views.booked([record]))
+    if visit:
+        records = [views.appointment(one) for one in appointments.confirm_visit(desk.context, reference)]
+    else:
+        records = [views.appointment(appointments.confirm(desk.context, reference))]
+    desk.output.show(views.APPOINTMENTS, records, sentence=views.booked(records))
+
+
+def release(desk: Desk, reference: params.Reference) -> None:
+    """Give back what you hold, with all that was held with it; the patient is told nothing.
+
+    \b
+    Examples:
+      bookcli release 7F3K-Q2MD
+    """
+    from ..core.services import appointments  # noqa: PLC0415 - the driver comes after the words are understood
+
+    records = [views.appointment(one) for one in appointments.release(desk.context, reference)]
+    desk.output.show(views.APPOINTMENTS, records, sentence="\n".join(map(views.changed, records)))
 
 
 def cancel(

@@ -18,7 +18,10 @@ _FIELDS = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "no
 PATIENTS = View(
     "patients",
     "mrn",
-    (*_FIELDS, "merged_into", "appointments_ahead", "next_start"),
+    (
+        *(*_FIELDS, "merged_into", "appointments_ahead", "next_start"),
+        *("next_reference", "next_test", "next_site", "missed", "warnings"),
+    ),
     (
         ("Number", lambda record: record["mrn"]),
         ("Name", lambda record: record["name"]),
@@ -159,6 +162,7 @@ def _record(patient: Patient) -> dict[str, Any]:
     record = dataclasses.asdict(patient)
     record["birth_date"] = patient.birth_date.isoformat() if patient.birth_date else None
     record["next_start"] = views.local(patient.next_start, patient.next_zone)
+    record["warnings"] = list(patient.warnings)
     return record
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import params, views
 from .command import Desk, new_app
 from .output import View
+
+if TYPE_CHECKING:
+    from ..core.model.schedules import Closed
 
 SCHEDULES = View(
     "schedules",
@@ -134,24 +137,34 @@ def publish(
 def close(
     desk: Desk, from_: Begins, to: Ends = "", site: params.Site = "", resource: params.Resource = "", reason: Why = "",
     dry_run: params.DryRun = False, yes: params.Yes = False,
+    move: Annotated[bool, typer.Option("--move", help="Move who is booked then to the nearest free places.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="With --move: everybody is moved, or nothing is done.")] = False,
 ) -> None:  # fmt: skip
-    """Take no more bookings for a time, at a site or for one resource; lists whom it hits, who stay booked.
+    """Take no more bookings for a time, at a site or for one resource; lists whom it hits, who stay booked or move.
 
     \b
     Examples:
       bookcli schedule close --site north --from 2026-12-24 --to 2026-12-26 --reason holidays
       bookcli schedule close --site north --resource mri-1 --from 'fri 12:00' --to 'fri 16:00' --dry-run
+      bookcli schedule close --site north --resource mri-1 --from 'fri 12:00' --to 'fri 16:00' --move
     """
     from ..core.services import places, schedules  # noqa: PLC0415 - the driver comes after the words are understood
+    from . import closing  # noqa: PLC0415 - likewise
 
     at = places.own_site(desk.context, site)
     start, finish = places.period(desk.context, at, from_, to)
+    if move:
+        closing.close(desk, closing.Asked(at, resource, (start, finish), reason, all_), dry_run=dry_run, yes=yes)
+        return
     hit = schedules.affected(desk.context, at, resource, start, finish)
     question = f"{len(hit)} appointments lie in that time. Close all the same?"
     if dry_run or (hit and not desk.talk.agree(question, yes=yes)):
         _tell_affected(desk, hit, "Nothing was closed.", {"closure": None, "dry_run": dry_run})
         return
-    done = schedules.close(desk.context, at, resource, start, finish, reason)
+    _tell_closed(desk, schedules.close(desk.context, at, resource, start, finish, reason))
+
+
+def _tell_closed(desk: Desk, done: Closed) -> None:
     said = f"Closed {done.slots} slots, closure {done.closure_id}."
     _tell_affected(desk, done.affected, said, {"closure": done.closure_id, "slots": done.slots})
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SLOT_FIELDS = ("slot", "site", "test", "resource", "start", "end", "zone", "capacity", "remaining", "status")
 _APPOINTMENT_FIELDS = (
     "reference", "slot", "patient", "test", "site", "resource", "start", "end", "zone", "status",
-    "patient_name", "test_name", "held_until", "preparation",
+    "patient_name", "test_name", "held_until", "preparation", "arrived_at", "checked_in_at", "waiting_minutes",
 )  # fmt: skip
 
 
@@ -85,6 +85,9 @@ def appointment(facts: Verdict | Mapping[str, Any]) -> dict[str, Any]:
         "test_name": row["test_name"],
         "held_until": local(row["held_until"], zone),
         "preparation": row["preparation"] or "",
+        "arrived_at": local(row.get("arrived_at"), zone),
+        "checked_in_at": local(row.get("checked_in_at"), zone),
+        "waiting_minutes": row.get("waiting_minutes"),
     }
 
 
@@ -150,6 +153,11 @@ def _near_day(record: Record) -> str:
     return day(record).removesuffix(f" {now().year}")
 
 
+def _waiting(record: Record) -> str:
+    minutes = record.get("waiting_minutes")
+    return "" if minutes is None else f"{minutes} min"
+
+
 def _left(record: Record) -> str:
     return f"{record['remaining']} of {record['capacity']}"
 
@@ -184,5 +192,6 @@ _TODAY = (
 )
 _DATED = (("Day", _near_day), *_TODAY[:3], ("Place", place), *_TODAY[4:])
 APPOINTMENTS = View("appointments", "reference", _APPOINTMENT_FIELDS, _TODAY)
+AGENDA = View("appointments", "reference", _APPOINTMENT_FIELDS, (*_TODAY, ("Waiting", _waiting)))
 HISTORY = View("appointments", "reference", _APPOINTMENT_FIELDS, _DATED[:6])
 AFFECTED = View("appointments", "reference", _APPOINTMENT_FIELDS, (*_DATED[:5], *_DATED[6:]))

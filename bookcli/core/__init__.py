@@ -26,7 +26,20 @@ if TYPE_CHECKING:
     from .model.periods import parse_day, parse_period, parse_time
     from .model.requests import BookingRequest, Place, new_key
     from .model.slots import Search, Slot
-    from .services.appointments import book, book_many, cancel, confirm, hold, reschedule, set_status, show, visit
+    from .services.appointments import (
+        book,
+        book_many,
+        cancel,
+        confirm,
+        confirm_visit,
+        hold,
+        hold_visit,
+        release,
+        reschedule,
+        set_status,
+        show,
+        visit,
+    )
     from .services.slots import find
 
 _HOMES = {
@@ -50,7 +63,10 @@ _HOMES = {
         "book_many",
         "cancel",
         "confirm",
+        "confirm_visit",
         "hold",
+        "hold_visit",
+        "release",
         "reschedule",
         "set_status",
         "show",
@@ -80,12 +96,15 @@ __all__ = [
     "book_many",
     "cancel",
     "confirm",
+    "confirm_visit",
     "find",
     "hold",
+    "hold_visit",
     "new_key",
     "parse_day",
     "parse_period",
     "parse_time",
+    "release",
     "reschedule",
     "set_status",
     "show",

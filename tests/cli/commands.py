@@ -24,6 +24,7 @@ GROUPS = {
     "test": ("list", "show", "add", "edit"),
     "resource": ("list", "show", "add", "edit"),
     "schedule": ("list", "add", "end", "publish", "close", "reopen", "closures", "capacity"),
+    "report": ("utilisation", "noshow", "lead-time"),
     "cache": ("warm", "show", "drop"),
     "db": ("init", "check", "upgrade"),
     "staff": ("add", "list", "role", "disable", "enable", "reset"),

@@ -33,6 +33,10 @@ OPTIONS = {
     ("book",): ["--patient", "--test", "--slot", "--site", "--at", "--on", "--key"],
     ("hold",): ["--patient", "--test", "--slot", "--site", "--at", "--on", "--key", "--seconds"],
     ("visit",): ["--patient", "--take", "--tests", "--site", "--on", "--key"],
+    ("offers",): ["--tests", "--patient", "--site", "--on", "--part", "--gap", "--first"],
+    ("report", "utilisation"): ["--site", "--on", "--from", "--to"],
+    ("report", "noshow"): ["--site", "--on"],
+    ("report", "lead-time"): ["--site", "--on"],
     ("reschedule",): ["", "--slot", "--site", "--at", "--on", "--key"],
     ("cancel",): ["", "--reason"],
     ("agenda",): ["--site", "--on", "--resource", "--status"],
@@ -70,6 +74,7 @@ GOOD = {
     "--opens": "8", "--closes": "9", "--slot-minutes": "30", "--from": "tomorrow", "--take": "mri=1",
 }  # fmt: skip
 NEEDED = {
+    ("offers",): ["--tests"],
     ("slots",): ["--test"],
     ("book",): ["--patient", "--test", "--slot"],
     ("hold",): ["--patient", "--test", "--slot"],

@@ -191,6 +191,8 @@ def test_an_appointment_from_booking_to_the_end(bookcli: Shell, clinic: Clinic) 
     moved = bookcli("reschedule", reference, "--slot", str(clinic.slot("mri", 2)), "--json").json
     assert moved["appointments"][0]["reference"] == reference
     assert bookcli("noshow", reference).code == 3, "it has not begun"
+    assert bookcli("arrive", reference).code == 3, "it is on another day"
+    clinic.happens_today(reference)
     for command, status in (("arrive", "arrived"), ("check-in", "checked-in"), ("fulfil", "fulfilled")):
         assert bookcli(command, reference, "--json").json["appointments"][0]["status"] == status
     assert bookcli("cancel", reference, "--yes").code == 3

@@ -280,3 +280,27 @@ def test_json_escapes_what_a_terminal_would_obey() -> None:
     text = as_json({"name": "a\u202eb\x9bc\u2028\udc80ü"})
     assert not set(text) & set("\u202e\x9b\u2028\udc80")
     assert json.loads(text)["name"] == "a\u202eb\x9bc\u2028\udc80ü"
+
+
+def test_a_closing_shows_where_everybody_would_go_and_moves_them(bookcli: Shell, clinic: Clinic) -> None:
+    words = ("book", "--patient", "P1", "--test", "mri", "--slot", str(clinic.slot("mri", 2, 4)), "-o", "ids")
+    reference = bookcli(*words).out.strip()
+    day = clinic.day(2)
+    close = (
+        "schedule",
+        "close",
+        "--site",
+        "north",
+        "--resource",
+        "mri-1",
+        "--from",
+        f"{day} 9:30",
+        "--to",
+        f"{day} 11:00",
+    )
+    (move,) = bookcli(*close, "--move", "--dry-run", "--json").json["moves"]
+    assert (move["reference"], move["from"][11:16], move["resource"]) == (reference, "10:00", "mri-1")
+    done = bookcli(*close, "--move", "--all", "--yes", "--json").json
+    assert done["appointments"][0]["start"] == move["to"]
+    assert (done["left"], done["slots"]) == ([], 3)
+    assert clinic.sound()

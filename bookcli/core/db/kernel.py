@@ -51,6 +51,21 @@ def confirm(connection: Connection, reference: str) -> Verdict:
     return _verdict(connection, "SELECT * FROM app.confirm(%s, %s)", (reference, connection.token))
 
 
+def confirm_visit(connection: Connection, reference: str) -> list[Verdict]:
+    """Turns every hold of a visit into a booking, or none."""
+    return _verdicts(connection, "SELECT * FROM app.confirm_visit(%s, %s)", (reference, connection.token))
+
+
+def release(connection: Connection, reference: str) -> list[Verdict]:
+    """Gives back what whoever asks has held, the whole visit of it."""
+    return _verdicts(connection, "SELECT * FROM app.release(%s, %s)", (reference, connection.token))
+
+
+def undo(connection: Connection, reference: str | None) -> list[Verdict]:
+    """Takes back the last thing that whoever asks has done, or has done to one appointment."""
+    return _verdicts(connection, "SELECT * FROM app.undo(%s, %s)", (reference, connection.token))
+
+
 def cancel(connection: Connection, reference: str, reason: str) -> Verdict:
     """Cancels; `reason` is a FHIR code."""
     return _verdict(connection, "SELECT * FROM app.cancel(%s, %s, %s)", (reference, reason, connection.token))
@@ -66,11 +81,14 @@ def set_status(connection: Connection, reference: str, status: str) -> Verdict:
 
 
 def _verdict(connection: Connection, statement: str, values: tuple[Any, ...]) -> Verdict:
+    (verdict,) = _verdicts(connection, statement, values)
+    return verdict
+
+
+def _verdicts(connection: Connection, statement: str, values: tuple[Any, ...]) -> list[Verdict]:
     with call(connection, writes=True) as cursor:
         cursor.execute(statement, values)
-        row = cursor.fetchone()
-    assert row is not None
-    return Verdict(*row)
+        return [Verdict(*row) for row in cursor]
 
 
 def release_expired(connection: Connection) -> int:
@@ -118,6 +136,23 @@ def close_period(
         (site_id, resource_id, *period, reason, connection.token),
     )
     return closure, slots
+
+
+def close_and_move(
+    connection: Connection,
+    place: tuple[int, int | None],
+    period: tuple[datetime, datetime],
+    reason: str,
+    moves: Sequence[dict[str, Any]],
+    *,
+    all_or_nothing: bool,
+) -> list[Verdict]:
+    """Closes at (site, resource or None) and moves; first `closed` unless nothing was done, then a verdict per move."""
+    return _verdicts(
+        connection,
+        "SELECT * FROM app.close_and_move(%s, %s, tstzrange(%s, %s), %s, %s::jsonb, %s, %s)",
+        (*place, *period, reason, _json(moves), all_or_nothing, connection.token),
+    )
 
 
 def reopen(connection: Connection, closure: int) -> int | None:

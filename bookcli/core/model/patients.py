@@ -41,7 +41,7 @@ class Patient:
     """One record. `merged_into` is the number of the record that took its place, if one did.
 
     `appointments_ahead` counts what is booked or held from now on; the first of them starts at `next_start`
-    (aware), in the zone `next_zone`.
+    (aware), in the zone `next_zone`. `missed` counts those of the last year to which nobody came.
     """
 
     mrn: str
@@ -56,6 +56,22 @@ class Patient:
     appointments_ahead: int = 0
     next_start: datetime | None = None
     next_zone: str | None = None
+    next_reference: str | None = None
+    next_test: str | None = None
+    next_site: str | None = None
+    missed: int = 0
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a desk should know before it books, a sentence each."""
+        said = {
+            f"The record was merged into {self.merged_into}.": self.merged_into is not None,
+            f"Did not come {'once' if self.missed == 1 else f'{self.missed} times'} in the last year.": self.missed > 0,
+            "Gets no messages: no e-mail address.": not self.email,
+            "Cannot be called: no phone number.": not self.phone,
+            "The birth date is not known.": self.birth_date is None,
+        }
+        return tuple(sentence for sentence, holds in said.items() if holds)
 
 
 @dataclass(frozen=True, slots=True)

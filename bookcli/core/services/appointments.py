@@ -39,8 +39,7 @@ def book(context: Context, request: BookingRequest) -> Outcome:
 
 def hold(context: Context, request: BookingRequest, seconds: int = HOLD_SECONDS) -> Outcome:
     """Keeps a place for `seconds` (10 to 86,400); confirm it before then. Raises as `book`, and is never pending."""
-    if not 10 <= seconds <= 86400:
-        raise InvalidInput("A hold lasts between 10 seconds and 24 hours.", code="hold-seconds")
+    _check_hold(seconds)
     with pending.nothing_kept(_NO_HOLD):
         return decisions.send(context, booking(replace(request, hold_seconds=seconds)))
 
@@ -50,9 +49,24 @@ def visit(context: Context, requests: Sequence[BookingRequest], key: uuid.UUID, 
 
     `in_order`: each test must begin after the one before it in `requests` has ended.
     """
-    if not 1 <= len(requests) <= 20:
-        raise InvalidInput("A visit has between 1 and 20 tests.", code="visit-size")
+    _check_size(requests)
     return pending.decided(context, as_visit(requests, key, in_order=in_order))
+
+
+def hold_visit(
+    context: Context,
+    requests: Sequence[BookingRequest],
+    key: uuid.UUID,
+    seconds: int = HOLD_SECONDS,
+    *,
+    in_order: bool = False,
+) -> Outcome:
+    """Keeps the places of a whole visit, all or none, as `hold` keeps one; `confirm_visit` books them together."""
+    _check_hold(seconds)
+    _check_size(requests)
+    with pending.nothing_kept(_NO_HOLD):
+        held = [replace(request, hold_seconds=seconds) for request in requests]
+        return decisions.send(context, as_visit(held, key, in_order=in_order))
 
 
 def book_many(context: Context, requests: Sequence[BookingRequest]) -> list[Verdict]:
@@ -84,6 +98,22 @@ def reschedule(context: Context, reference: str, request: BookingRequest) -> Out
 def confirm(context: Context, reference: str) -> Verdict:
     """Turns a hold into a booking. Raises NotFound, Refused (`hold-expired`, `wrong-status`)."""
     return _about(context, lambda: kernel.confirm(context.connection(), _checked(reference)))
+
+
+def confirm_visit(context: Context, reference: str) -> list[Verdict]:
+    """Books every hold of the visit that an appointment belongs to, or none; a hold of its own is a visit of one.
+
+    Raises NotFound, Refused (`hold-expired` when one of them has, `wrong-status`).
+    """
+    return _about_some(context, lambda: kernel.confirm_visit(context.connection(), _checked(reference)))
+
+
+def release(context: Context, reference: str) -> list[Verdict]:
+    """Gives back what the same person has held, the whole visit of it; the patient is told nothing. Safe to repeat.
+
+    Raises NotFound, Refused (`not-yours`, `wrong-status`).
+    """
+    return _about_some(context, lambda: kernel.release(context.connection(), _checked(reference)))
 
 
 def cancel(context: Context, reference: str, reason: str = "pat") -> Verdict:
@@ -119,20 +149,36 @@ def _checked(reference: str) -> str:
     return reference
 
 
+def _check_hold(seconds: int) -> None:
+    if not 10 <= seconds <= 86400:
+        raise InvalidInput("A hold lasts between 10 seconds and 24 hours.", code="hold-seconds")
+
+
+def _check_size(requests: Sequence[BookingRequest]) -> None:
+    if not 1 <= len(requests) <= 20:
+        raise InvalidInput("A visit has between 1 and 20 tests.", code="visit-size")
+
+
 def _about(context: Context, ask: Callable[[], Verdict]) -> Verdict:
-    with pending.nothing_kept(AS_IT_WAS):
-        verdict = until_known(ask)
-    if verdict.status in {"cancelled", "noshow"}:
-        availability_changes.booked(context, [verdict])
-    if verdict.verdict in {"booked", "cancelled"}:
-        availability_changes.messages_due(context)
-    if verdict.verdict in UNKNOWN_THINGS:
-        raise NotFound(sentence(verdict.verdict), code=verdict.verdict)
-    if verdict.verdict in {"hold-expired", "wrong-status", "not-yet"}:
-        raise Refused(
-            sentence(verdict.verdict, verdict.numbers), code=verdict.verdict, details=dict(verdict.numbers or {})
-        )
+    (verdict,) = _about_some(context, lambda: [ask()])
     return verdict
+
+
+def _about_some(context: Context, ask: Callable[[], list[Verdict]]) -> list[Verdict]:
+    """The kernel's answer about an appointment or a visit: one of them all, or the reason why not."""
+    with pending.nothing_kept(AS_IT_WAS):
+        verdicts = until_known(ask)
+    gone = [verdict for verdict in verdicts if verdict.status in {"cancelled", "noshow"}]
+    if gone:
+        availability_changes.booked(context, gone)
+    first = verdicts[0]
+    if first.verdict in {"booked", "cancelled"}:
+        availability_changes.messages_due(context)
+    if first.verdict in UNKNOWN_THINGS:
+        raise NotFound(sentence(first.verdict), code=first.verdict)
+    if first.verdict in {"hold-expired", "wrong-status", "not-yet", "day-over", "not-yours"}:
+        raise Refused(sentence(first.verdict, first.numbers), code=first.verdict, details=dict(first.numbers or {}))
+    return verdicts
 
 
 def let_holds_expire(context: Context) -> int:

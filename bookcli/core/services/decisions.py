@@ -104,7 +104,8 @@ def outcome(
 
 def _as_it_is_now(request: BookingRequest, verdict: Verdict) -> Verdict:
     """The answer kept under a key, unless what it promised has been cancelled since."""
-    undone = verdict.won and verdict.status == "cancelled" and request.status != "cancelled"
+    gone = verdict.status in ("cancelled", "entered-in-error")
+    undone = verdict.won and gone and request.status != verdict.status
     return replace(verdict, verdict="cancelled") if undone else verdict
 
 

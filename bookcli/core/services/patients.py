@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from ..formats import check_digits, contacts
 from ..model import patients as rules
 from ..model.appointments import sentence
 from ..model.patients import FIELDS, Patient
-from ..model.text import clean_name, clean_note
+from ..model.text import clean_name, clean_note, fold
 from .attempts import after_saving, once
 
 
@@ -136,6 +137,39 @@ def find(context: Context, words: str, *, most: int = 20) -> list[Patient]:
     if wanted == rules.understood(""):
         return []
     return queries.find(context.connection(), wanted, most)
+
+
+def likely_duplicates(context: Context, fields: Mapping[str, str], *, most: int = 5) -> list[Patient]:
+    """Who may be the person that is about to be added: the same name, or a name in common and the same birth date,
+    phone number or e-mail address. What cannot be read in `fields` does not count. Records merged away are left out.
+    """
+    wanted = _readable(context.settings, fields)
+    name, birth, phone = str(wanted.get("name", "")), wanted.get("birth_date"), str(wanted.get("phone", ""))
+    asked = [name, *(_words_of(name) if birth or phone else ()), phone]
+    found = {one.mrn: one for words in dict.fromkeys(asked) if words for one in find(context, words, most=100)}
+    return [one for one in found.values() if _is_likely(one, wanted)][:most]
+
+
+def _words_of(name: str) -> list[str]:
+    """The words of a name, accents and case ignored."""
+    return fold(name).replace("-", " ").replace("'", " ").split()
+
+
+def _readable(settings: Settings, fields: Mapping[str, str]) -> dict[str, Any]:
+    clean: dict[str, Any] = {}
+    for field in ("name", "birth_date", "phone", "email"):
+        with contextlib.suppress(InvalidInput):
+            clean |= validated(settings, {field: fields.get(field, "")})
+    return clean
+
+
+def _is_likely(patient: Patient, wanted: Mapping[str, Any]) -> bool:
+    theirs, ours = set(_words_of(patient.name)), set(_words_of(str(wanted.get("name", ""))))
+    born = patient.birth_date.isoformat() if patient.birth_date else None
+    if theirs == ours and (born is None or wanted.get("birth_date") in (None, born)):
+        return True
+    same = ((born, "birth_date"), (patient.phone, "phone"), (patient.email, "email"))
+    return bool(theirs & ours) and any(known and known == wanted.get(field) for known, field in same)
 
 
 def merge(context: Context, survivor: str, duplicate: str) -> int:

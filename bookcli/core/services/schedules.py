@@ -212,6 +212,12 @@ def affected(context: Context, site: str, resource: str, start: datetime, end: d
     return appointment_queries.during(context.connection(), ids["site_id"], ids["resource_id"], _period(start, end))
 
 
+def ids_of(context: Context, site: str, resource: str) -> tuple[int, int | None]:
+    """(site, resource or None) as the database numbers them. Raises NotFound."""
+    ids = _ids(context, site, resource)
+    return ids["site_id"], ids["resource_id"]
+
+
 def reopen(context: Context, closure_id: int) -> int:
     """Takes a closure back; how many slots opened. Raises NotFound."""
     before = [one for one in closures(context) if one.closure_id == closure_id]

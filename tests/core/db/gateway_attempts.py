@@ -49,6 +49,10 @@ def start_of(clinic: Clinic) -> Any:
 ATTEMPTS = {
     "book": Attempt("book", "SELECT verdict FROM app.book(%s::jsonb, token => %s)", booking),
     "confirm": Attempt("book", "SELECT verdict FROM app.confirm(%s, %s)", reference_of),
+    "confirm_visit": Attempt("book", "SELECT verdict FROM app.confirm_visit(%s, %s)", reference_of),
+    "release": Attempt("book", "SELECT verdict FROM app.release(%s, %s)", reference_of),
+    "undo": Attempt("book", "SELECT verdict FROM app.undo(%s, %s)", reference_of),
+    "list_undoable": Attempt("book", "SELECT reference FROM app.list_undoable(%s)"),
     "cancel": Attempt("book", "SELECT verdict FROM app.cancel(%s, token => %s)", reference_of),
     "set_status": Attempt("book", "SELECT verdict FROM app.set_status(%s, 'arrived', %s)", reference_of),
     "place_of": Attempt("book", "SELECT * FROM app.place_of(%s, %s)", reference_of),
@@ -73,6 +77,20 @@ ATTEMPTS = {
         "manage-schedules",
         "SELECT slots FROM app.close_period(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)",
         start_of,
+    ),
+    "close_and_move": Attempt(
+        "manage-schedules",
+        "SELECT verdict FROM app.close_and_move(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', '[]', true, %s)",
+        start_of,
+    ),
+    "report_utilisation": Attempt(
+        "manage-schedules", "SELECT * FROM app.report_utilisation('2030-01-01', '2030-01-02', NULL, %s)"
+    ),
+    "report_noshow": Attempt(
+        "manage-schedules", "SELECT * FROM app.report_noshow('2030-01-01', '2030-01-02', NULL, %s)"
+    ),
+    "report_lead_time": Attempt(
+        "manage-schedules", "SELECT * FROM app.report_lead_time('2030-01-01', '2030-01-02', NULL, %s)"
     ),
     "reopen": Attempt("manage-schedules", "SELECT app.reopen(99, %s)"),
     "save_schedules": Attempt("manage-schedules", "SELECT * FROM app.save_schedules('[]', %s)"),

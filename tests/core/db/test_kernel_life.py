@@ -246,6 +246,7 @@ def test_a_move_keeps_patient_and_test_whatever_the_request_says(clinic: Clinic)
 
 def test_the_day_of_an_appointment_goes_forward_and_can_be_corrected(clinic: Clinic) -> None:
     told = _booked(clinic, 1, "mri", clinic.slot("mri"))
+    clinic.happens_today(told.reference)
     steps = ["arrived", "checked-in", "fulfilled", "checked-in", "arrived", "booked", "checked-in", "checked-in"]
     for step in steps:
         assert appointments.set_status(clinic.context, told.reference, step).status == step
@@ -254,7 +255,14 @@ def test_the_day_of_an_appointment_goes_forward_and_can_be_corrected(clinic: Cli
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [("fulfilled", "wrong-status"), ("noshow", "not-yet"), ("pending", "wrong-status")]
+    ("status", "code"),
+    [
+        ("fulfilled", "wrong-status"),
+        ("noshow", "not-yet"),
+        ("arrived", "not-yet"),
+        ("checked-in", "not-yet"),
+        ("pending", "wrong-status"),
+    ],
 )
 def test_a_status_that_cannot_follow_is_refused(clinic: Clinic, status: str, code: str) -> None:
     told = _booked(clinic, 1, "mri", clinic.slot("mri"))
@@ -262,6 +270,17 @@ def test_a_status_that_cannot_follow_is_refused(clinic: Clinic, status: str, cod
         appointments.set_status(clinic.context, told.reference, status)
     assert refused.value.code == code
     assert appointments.show(clinic.context, told.reference)["status"] == "booked"
+
+
+def test_nobody_arrives_for_a_day_that_is_over_but_what_happened_can_be_noted(clinic: Clinic) -> None:
+    told = _booked(clinic, 1, "mri", clinic.slot("mri"))
+    clinic.owner.execute("UPDATE slot SET local_start = local_start - interval '3 d'")
+    clinic.owner.execute("UPDATE appointment SET during = tstzrange(now() - interval '2 d', now() - interval '47 h')")
+    with pytest.raises(Refused) as refused:
+        appointments.set_status(clinic.context, told.reference, "arrived")
+    assert refused.value.code == "day-over"
+    for step in ("checked-in", "fulfilled"):
+        assert appointments.set_status(clinic.context, told.reference, step).status == step
 
 
 def test_whoever_did_not_come_gives_the_place_back(clinic: Clinic) -> None:

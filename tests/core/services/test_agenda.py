@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bookcli.core.errors import InvalidInput, NotFound
-from bookcli.core.services import agenda, appointments
+from bookcli.core.services import agenda, appointments, undo
 from tests.clinic import Clinic
 
 
@@ -51,3 +51,30 @@ def test_a_word_that_is_no_status_or_resource_is_refused(clinic: Clinic) -> None
     assert "booked" in refusal.value.hint
     with pytest.raises(NotFound):
         agenda.day(clinic.context, "north", clinic.day(1), resource="xray-1")
+
+
+def test_whoever_has_arrived_is_seen_waiting_until_the_test_is_done(clinic: Clinic) -> None:
+    reference = _book(clinic, 1, "mri", clinic.slot("mri", 1, 0))
+    clinic.happens_today(reference)
+
+    def row() -> tuple[bool, bool, int | None]:
+        (shown,) = clinic.rows("SELECT local_start::date FROM slot WHERE booked > 0")
+        (one,) = agenda.day(clinic.context, "north", shown[0])
+        return one["arrived_at"] is not None, one["checked_in_at"] is not None, one["waiting_minutes"]
+
+    assert row() == (False, False, None)
+    appointments.set_status(clinic.context, reference, "arrived")
+    assert row() == (True, False, 0)
+    clinic.run("UPDATE appointment SET arrived_at = arrived_at - interval '7 minutes 30 seconds'")
+    appointments.set_status(clinic.context, reference, "checked-in")
+    assert row() == (True, True, 7)
+    appointments.set_status(clinic.context, reference, "fulfilled")
+    assert row() == (True, True, None)
+    for status in ("checked-in", "arrived"):
+        appointments.set_status(clinic.context, reference, status)
+    assert row() == (True, False, 7)
+    undo.undo(clinic.context)
+    assert row() == (True, True, 7)
+    for status in ("arrived", "booked"):
+        appointments.set_status(clinic.context, reference, status)
+    assert row() == (False, False, None)

@@ -292,3 +292,40 @@ def test_a_batch_of_an_import_may_mix_given_and_missing_numbers(context: Context
     saved = kernel.save(context.connection(), "patients", rows)
     assert [one.verdict for one in saved] == ["created", "created", "created", "again"]
     assert len({one.code for one in saved}) == 3
+
+
+@pytest.mark.both_servers
+def test_a_search_says_what_comes_next_and_what_a_desk_should_know(clinic: Clinic) -> None:
+    reference = _book(clinic, "P1", "mri", clinic.slot("mri", 2))
+    missed = _book(clinic, "P1", "mri", clinic.slot("mri", 3))
+    clinic.run(
+        "UPDATE appointment SET during = tstzrange(now() - interval '1 h', now())"
+        " WHERE app.reference_of(appointment_id) = %s",
+        (missed,),
+    )
+    appointments.set_status(clinic.context, missed, "noshow")
+    (found,) = patients.find(clinic.context, "ana muller")
+    assert (found.next_reference, found.next_test, found.next_site) == (reference, "mri", "north")
+    assert found.warnings == (
+        "Did not come once in the last year.",
+        "Gets no messages: no e-mail address.",
+        "Cannot be called: no phone number.",
+        "The birth date is not known.",
+    )
+    assert patients.add(clinic.context, {**ANA, "phone": "+49 171 1"}).warnings == ()
+
+
+def test_somebody_who_is_probably_there_already_is_named_before_a_record_is_added(context: Context) -> None:
+    there = patients.add(context, ANA).mrn
+
+    def likely(**fields: str) -> list[str]:
+        return [one.mrn for one in patients.likely_duplicates(context, fields)]
+
+    assert likely(name="jurgen muller-ludenscheidt") == [there]
+    assert likely(name="Jürgen Müller-Lüdenscheidt", birth_date="1 may 1980") == [there]
+    assert likely(name="Jürgen Müller-Lüdenscheidt", birth_date="2 may 1981") == []
+    assert likely(name="Juergen Müller", birth_date="1.5.1980") == [there]
+    assert likely(name="J. Müller", phone="+49 171 2345678") == [there]
+    assert likely(name="Hans Müller") == []
+    assert likely(name="Eva Braun", phone="+49 171 2345678") == [], "a family has one phone"
+    assert likely(name="", birth_date="what") == []

@@ -1,0 +1,60 @@
+"""`bookcli undo`: what you have just done to an appointment is taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from . import params, views
+from .command import Desk
+from .output import View
+
+LastOr = Annotated[
+    str,
+    typer.Argument(
+        metavar="REFERENCE", autocompletion=params.complete_references, help="What you did to this one; else the last."
+    ),
+]
+UNDOABLE = View(
+    "undoable", "reference", ("done_at", "action", "reference", "status", "test", "site", "resource", "start", "zone")
+)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("undo")(undo)
+
+
+def undo(
+    desk: Desk,
+    reference: LastOr = "",
+    list_: Annotated[bool, typer.Option("--list", help="Only show what could be undone.")] = False,
+) -> None:
+    """Take back the last thing you did to an appointment, within ten minutes and unless somebody has changed it since.
+
+    A message that is not sent yet is not sent; otherwise the patient is told again.
+
+    \b
+    Examples:
+      bookcli undo
+      bookcli undo 7F3K-Q2MD
+      bookcli undo --list
+    """
+    from ..core.services import undo  # noqa: PLC0415 - the driver comes after the words are understood
+
+    if list_:
+        desk.output.show(UNDOABLE, [_step(row) for row in undo.possible(desk.context)])
+        return
+    undone = undo.undo(desk.context, reference)
+    records = [views.appointment(one) for one in undone.verdicts]
+    said = "\n".join(f"Undone: {undone.action}. {views.changed(record)}" for record in records)
+    desk.output.show(views.APPOINTMENTS, records, sentence=said, extra={"undone": undone.action})
+    desk.talk.note("The patient had been told already, and is told again." if undone.message_sent else "")
+
+
+def _step(row: Mapping[str, Any]) -> dict[str, Any]:
+    zone = row["zone"]
+    times = {"done_at": views.local(row["done_at"], zone), "start": views.local(row["starts_at"], zone)}
+    return {**row, **times}

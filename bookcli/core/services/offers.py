@@ -1,0 +1,81 @@
+"""Offers for a whole visit: reads what is free as every search does, and never decides what is booked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from ..context import Context
+from ..errors import InvalidInput
+from ..model import offers as ways
+from ..model.catalog import Test
+from ..model.offers import Offer as Offer
+from ..model.offers import Order as Order
+from ..model.slots import Search
+from . import availability, catalog, patients, pending, suggestions
+
+MOST_TESTS = 8
+MOST_SLOTS = 20_000
+_NOT_KNOWN = "Nothing was kept: with --take TEST=SLOT a visit would be."
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a visit should be: `where` says when and at which sites (its own test does not count).
+
+    `patient` is a number or empty: then nobody's other appointments stand in the way.
+    """
+
+    tests: Sequence[str]
+    where: Search
+    patient: str = ""
+    order: Order = ways.AS_SHORT_AS_CAN_BE
+    most: int = 3
+
+
+def best(context: Context, wish: Wish) -> list[Offer]:
+    """The best visits, the shortest stay first and the earliest of equals; each at one site on one of its days.
+
+    Raises NotFound for an unknown test, site or patient; InvalidInput; Unavailable.
+    """
+    if not 1 <= len(wish.tests) <= MOST_TESTS:
+        raise InvalidInput(
+            f"A visit is offered for 1 to {MOST_TESTS} tests.", hint="Name them: --tests blood+mri", code="visit-size"
+        )
+    with pending.nothing_kept(_NOT_KNOWN):
+        rules = rules_of_tests(context, wish.tests)
+        engaged = _engaged(context, wish.patient) if wish.patient else []
+        free = [
+            slot
+            for test in rules
+            for slot in availability.look(context, replace(wish.where, test=test, most=MOST_SLOTS)).slots
+        ]
+        return ways.best(wish.tests, free, rules, engaged=engaged, order=wish.order, most=wish.most)
+
+
+def rules_of_tests(context: Context, wanted: Sequence[str]) -> dict[str, ways.Rules]:
+    """What of each test matters for its place. Raises NotFound for an unknown one, with the nearest codes."""
+    known = {test.code: test for test in catalog.tests(context)}
+    for test in wanted:
+        if test not in known:
+            suggestions.check("test", test, list(known))
+    return {test: _rules_of(known[test]) for test in wanted}
+
+
+def _rules_of(test: Test) -> ways.Rules:
+    return ways.Rules(
+        timedelta(minutes=test.duration_minutes),
+        timedelta(minutes=test.buffer_before_minutes),
+        timedelta(minutes=test.buffer_after_minutes),
+        timedelta(days=test.min_interval_days),
+        ways.wants_fasting(test.preparation),
+    )
+
+
+def _engaged(context: Context, patient: str) -> list[ways.Engaged]:
+    return [
+        ways.Engaged(row["test"], row["starts_at"], row["ends_at"])
+        for row in patients.appointments(context, patient, past=True)
+        if row["active"]
+    ]

@@ -1,0 +1,65 @@
+"""Undo: what somebody at the desk has just done is taken back, by themselves and while nobody has built on it.
+
+What must stay true: the database alone knows what was done, by whom and when; nothing is remembered here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..context import Context
+from ..db import kernel
+from ..errors import NotFound, Refused
+from ..model.appointments import UNKNOWN_THINGS, Verdict, sentence
+from ..model.references import appointment_id_of
+from . import availability_changes, pending
+from .appointments import AS_IT_WAS
+from .attempts import once
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What was taken back: the verb of it and the appointments as they are now.
+
+    `message_sent`: the patient had been told already, and is told again.
+    """
+
+    action: str
+    verdicts: tuple[Verdict, ...]
+    message_sent: bool
+
+
+def undo(context: Context, reference: str = "") -> Undone:
+    """Takes back the last thing the same person has done to an appointment (to that one) within ten minutes.
+
+    A booking becomes `entered-in-error`, a cancelled or moved one returns to its place under the same reference, a step
+    of the day is taken back; what was done to a visit at one stroke is undone at one. Asked once: a second time
+    would take back what was done before. Raises NotFound, OutcomeUnknown, Refused `nothing-to-undo`, `too-late`,
+    `slot-full`, `slot-closed`, `patient-overlap`.
+    """
+    if reference:
+        appointment_id_of(reference)
+    with pending.nothing_kept(AS_IT_WAS):
+        # Known before it is moved back, because the place that it leaves is free then.
+        last = reference or next((row["reference"] for row in possible(context)), "")
+        old = kernel.place_of(context.connection(), last) if last else None
+        verdicts = once(lambda: kernel.undo(context.connection(), last or None))
+    first = verdicts[0]
+    if first.verdict in UNKNOWN_THINGS:
+        raise NotFound(sentence(first.verdict), code=first.verdict)
+    if first.verdict != "undone":
+        raise Refused(sentence(first.verdict, first.numbers), code=first.verdict, details=dict(first.numbers or {}))
+    availability_changes.booked(context, verdicts, moved=old)
+    availability_changes.messages_due(context)
+    numbers: Mapping[str, Any] = first.numbers or {}
+    return Undone(str(numbers["action"]), tuple(verdicts), bool(numbers["message_sent"]))
+
+
+def possible(context: Context) -> list[dict[str, Any]]:
+    """What the same person could take back now, the last first.
+
+    Rows of done_at, action, reference, status, test, site, zone, resource, starts_at; nothing about the patients.
+    """
+    return kernel.answers(context.connection(), "list_undoable")
