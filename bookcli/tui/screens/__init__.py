@@ -38,7 +38,10 @@ class Entry(NamedTuple):
         return self.load()()
 
 
-SCREENS: tuple[Entry, ...] = (Entry("board", "1", "Board", "board:BoardScreen"),)
+SCREENS: tuple[Entry, ...] = (
+    Entry("board", "1", "Board", "board:BoardScreen"),
+    Entry("agenda", "2", "Waiting room", "agenda:AgendaScreen"),
+)
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))
 BY_ID = {entry.id: entry for entry in SCREENS}
