@@ -61,12 +61,13 @@ class AgendaScreen(View):
         self._soon = False
 
     def body(self) -> ComposeResult:
-        yield Input(placeholder="Name, MRN, test or status", compact=True)
+        words = Input(placeholder="Name, MRN, test or status", compact=True)
+        words.display = False  # before it is mounted: otherwise it would get the focus, and eat every key
+        yield words
         yield Notice()
         yield Table(("Time", "Status", "Waits", "Patient", "MRN", "Test", "Where"), self._cells, _reference)
 
     def on_mount(self) -> None:
-        self.query_one(Input).display = False
         self.query_one(Table).display = False
         self.notice("loading", "The day is on its way.")
         self.set_interval(1.0, self._tick)
