@@ -43,6 +43,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("quick", "slash", "Quick line", "quick:QuickLine", "dialog"),
     Entry("appointment", "", "Appointment", "appointment:AppointmentScreen", "dialog"),
     Entry("booking", "b", "Book", "booking:Booking", "dialog"),
+    Entry("agenda", "2", "Waiting room", "agenda:AgendaScreen"),
 )
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))

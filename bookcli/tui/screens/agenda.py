@@ -1,0 +1,226 @@
+"""The waiting room: everybody of the site's day by status, and one key for each step of the day.
+
+What must stay true: a step is asked of the person under the cursor when the key was pressed, whatever arrives since.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Input
+
+from ...core import clock
+from ...core.errors import BookcliError, Unavailable
+from ...core.model.text import fold
+from ..app import Undo
+from ..calls import Following, Later
+from ..kit import Confirm, Notice, Table, View, literal, said, text
+
+if TYPE_CHECKING:
+    from ...core.services import agenda, appointments, slots, undo
+else:
+    agenda, appointments, slots, undo = Later("agenda"), Later("appointments"), Later("slots"), Later("undo")
+
+POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
+BURST_SECONDS = 0.1
+ORDER = {"arrived": 0, "checked-in": 1, "booked": 2, "pending": 3, "fulfilled": 4, "noshow": 5, "cancelled": 6}
+GLYPHS = {
+    "arrived": "● arrived", "checked-in": "◉ checked in", "booked": "○ booked", "pending": "◐ held",
+    "fulfilled": "✓ done", "noshow": "✕ no-show", "cancelled": "– cancelled",
+}  # fmt: skip
+SENTENCES = {"arrived": "has arrived", "checked-in": "is checked in", "fulfilled": "is done", "noshow": "did not come"}
+Fact = Mapping[str, Any]
+
+
+class AgendaScreen(View):
+    """Shows today at the site."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "step('arrived')", "Arrive", id="agenda.arrive"),
+        Binding("c", "step('checked-in')", "Check in", id="agenda.check-in"),
+        Binding("f", "step('fulfilled')", "Fulfil", id="agenda.fulfil"),
+        Binding("n", "missed", "No-show…", id="agenda.noshow"),
+        Binding("w", "find", "Find", id="agenda.find"),
+        Binding("escape", "found", "All", id="agenda.all", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[Fact] | None = None
+        self._read_at = 0.0
+        self._failing = False
+        self._following: Following | None = None
+        self._followed = ""
+        self._soon = False
+
+    def body(self) -> ComposeResult:
+        words = Input(placeholder="Name, MRN, test or status", compact=True)
+        words.display = False  # before it is mounted: otherwise it would get the focus, and eat every key
+        yield words
+        yield Notice()
+        yield Table(("Time", "Status", "Waits", "Patient", "MRN", "Test", "Where"), self._cells, _reference)
+
+    def on_mount(self) -> None:
+        self.query_one(Table).display = False
+        self.notice("loading", "The day is on its way.")
+        self.set_interval(1.0, self._tick)
+
+    def heading(self) -> Content:
+        site = self.desk.site
+        if site is None or self._rows is None:
+            return Content(literal(site.name) if site else "")
+        waiting = sum(row["status"] == "arrived" for row in self._rows)
+        return Content.assemble((literal(site.name), "bold"), f"  {waiting} waiting  {len(self._rows)} today")
+
+    def as_of(self) -> float | None:
+        return time.monotonic() - self._read_at if self._rows is not None and self._failing else None
+
+    def _cells(self, row: Fact) -> tuple[object, ...]:
+        begins = clock.to_local(row["starts_at"], row["zone"])
+        status = GLYPHS.get(row["status"], row["status"])
+        who = (row["patient_name"], row["patient"])
+        return (f"{begins:%H:%M}", status, self._waits(row), *who, row["test"], row["resource"])
+
+    def _waits(self, row: Fact) -> str:
+        since: datetime | None = row["arrived_at"] or row["checked_in_at"]
+        if row["waiting_minutes"] is None or since is None:
+            return ""
+        return f"{max(0, int((clock.now() - since).total_seconds() // 60))} min"
+
+    # Reading
+
+    def placed(self) -> None:
+        self._rows = None
+        self.reload()
+
+    def reload(self) -> None:
+        site = self.desk.site
+        self._soon = False
+        if site is not None:
+            day = clock.today(site.zone)
+            self.call(agenda.day, site.code, day, on_done=self._shown, on_error=self._failed, group="agenda")
+
+    def _shown(self, rows: list[Fact]) -> None:
+        self._read_at, self._failing = time.monotonic(), False
+        self._rows = sorted(rows, key=lambda row: (ORDER.get(row["status"], 9), row["starts_at"], row["reference"]))
+        self._show()
+        if self.desk.site is not None:
+            self._follow(self.desk.site.code)
+
+    def _show(self) -> None:
+        table, notice, words = self.query_one(Table), self.query_one(Notice), fold(self.query_one(Input).value)
+        rows = [row for row in self._rows or () if all(word in _words(row) for word in words.split())]
+        table.display = bool(rows)
+        if rows:
+            notice.clear()
+        else:
+            notice.say("empty", "Nobody is found by these words." if self._rows else "Nobody is booked today.")
+        table.show(rows)
+        if rows and self.focused is None:
+            table.focus()
+        self.say_frame()
+
+    def _failed(self, problem: BookcliError) -> None:
+        self._failing = True
+        self.desk.explain(problem)
+        if self._rows is None:
+            self.notice("error", text(problem.message), hint="r tries again")
+
+    def _follow(self, site: str) -> None:
+        if self._following is not None and self._followed == site:
+            return
+        if self._following is not None:
+            self._following.stop()
+        self._followed = site
+        follow = self.desk.calls.follow
+        self._following = follow(self, slots.changes, [site], on_item=self._changed, on_end=self._unfollowed)
+
+    def _changed(self, _: object) -> None:
+        if not self._soon:
+            self._soon = True
+            self.set_timer(BURST_SECONDS, self.reload)
+
+    def _unfollowed(self) -> None:
+        self._following = None
+
+    def _tick(self) -> None:
+        if self._rows is None or not self.is_active:
+            return
+        patience = POLL_SECONDS if self._following is None or self._failing else CALM_SECONDS
+        if time.monotonic() - self._read_at > patience and not self.desk.calls.is_asking(self, "agenda"):
+            self.reload()
+        self._tick_minutes()
+
+    def _tick_minutes(self) -> None:
+        """Lets the minutes go on without a question; only what has changed is painted."""
+        table = self.query_one(Table)
+        for n, row in enumerate(table.shown):
+            waits = self._waits(row)
+            if waits and str(table.get_cell_at((n, 2))) != waits:  # type: ignore[arg-type]
+                table.update_cell_at((n, 2), waits)  # type: ignore[arg-type]
+
+    # Keys
+
+    def on_input_changed(self) -> None:
+        if self._rows is not None:
+            self._show()
+
+    def on_input_submitted(self) -> None:
+        self.query_one(Table).focus()
+
+    def action_find(self) -> None:
+        self.query_one(Input).display = True
+        self.query_one(Input).focus()
+
+    def action_found(self) -> None:
+        self.query_one(Input).clear()
+        self.query_one(Input).display = False
+        self.query_one(Table).focus()
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        self.desk.open_appointment(event.row["reference"], on_done=lambda _: self.reload())
+
+    def action_step(self, status: str) -> None:
+        row = self.query_one(Table).current
+        if row is not None:
+            self._step(row, status)
+
+    def action_missed(self) -> None:
+        row = self.query_one(Table).current
+        if row is not None:
+            question = Confirm(f"{row['patient_name']} did not come?", yes="No-show", no="Cancel")
+            self.app.push_screen(question, lambda agreed: self._step(row, "noshow") if agreed else None)
+
+    def _step(self, row: Fact, status: str) -> None:
+        done = partial(self._stepped, row, status)
+        self.call(appointments.set_status, row["reference"], status, on_done=done, on_error=self._not_stepped)
+
+    def _not_stepped(self, problem: BookcliError) -> None:
+        """Says so even when it is known that the database is away: a key was pressed, and nothing was noted."""
+        if isinstance(problem, Unavailable):
+            self.desk.toast(said(problem), "error")
+        else:
+            self.desk.explain(problem)
+        self.reload()
+
+    def _stepped(self, row: Fact, status: str, _: object) -> None:
+        name = row["patient_name"]
+        back = Undo(f"{name} is as before.", undo.undo, (row["reference"],))
+        self.desk.did(f"{name} {SENTENCES[status]}.", back)
+        self.reload()
+
+
+def _reference(row: Fact) -> str:
+    return str(row["reference"])
+
+
+def _words(row: Fact) -> str:
+    """What a row is found by, without accents."""
+    return fold(" ".join(str(row[name] or "") for name in ("patient_name", "patient", "test", "resource", "status")))
