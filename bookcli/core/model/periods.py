@@ -81,21 +81,23 @@ def parse_time(text: str) -> time:
     return _time(_tidy(text))
 
 
-def parse_moment(text: str, today: date) -> Moment:
+def parse_moment(text: str, today: date, counts_from: date | None = None) -> Moment:
     """A day as in `parse_day`, then perhaps a time and an offset: `mon 14:00`, `2026-12-01T09:20+01:00`.
 
+    Steps and weekdays count from `counts_from`, or from today; `today` and `tomorrow` always mean themselves.
     Raises InvalidInput `date-unclear` or `time-unclear`.
     """
     words = re.sub(r"(?<=\d)t(?=\d)", " ", _tidy(text))
+    base = counts_from or today
     try:
-        return Moment(_day(words, today, today))
+        return Moment(_day(words, today, base))
     except InvalidInput:
         if " " not in words:
             raise
     words, offset = _without_offset(words)
     words = re.sub(r" (?=[ap]m$)", "", words)
     day_words, _, time_words = words.rpartition(" ")
-    return Moment(_day(day_words, today, today), _time(time_words), offset)
+    return Moment(_day(day_words, today, base), _time(time_words), offset)
 
 
 def parse_part_of_day(text: str) -> tuple[time, time]:

@@ -87,7 +87,7 @@ def period(context: Context, site: str, first: str, last: str) -> tuple[datetime
     today = clock.today(zone)
     begins = periods.parse_moment(first, today)
     counts_from = periods.end_counts_from(first.strip(), last.strip(), begins.day, today)
-    ends = periods.parse_moment(last, counts_from) if last else periods.Moment(begins.day)
+    ends = periods.parse_moment(last, today, counts_from) if last else periods.Moment(begins.day)
     start = begins.absolute(zone) if begins.time else clock.day_bounds(begins.day, zone)[0]
     return start, ends.absolute(zone) if ends.time else clock.day_bounds(ends.day, zone)[1]
 

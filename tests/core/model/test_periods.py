@@ -102,6 +102,14 @@ def test_a_moment_is_understood(text: str, moment: Moment) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "day"),
+    [("tomorrow 12:00", date(2026, 11, 8)), ("+1d 12:00", date(2026, 11, 21)), ("mon 12:00", date(2026, 11, 23))],
+)
+def test_an_end_counts_from_its_start_but_tomorrow_is_tomorrow(text: str, day: date) -> None:
+    assert parse_moment(text, date(2026, 11, 7), date(2026, 11, 20)) == Moment(day, time(12))
+
+
+@pytest.mark.parametrize(
     ("text", "code"),
     [("9:20", "date-unclear"), ("soon 9:20", "date-unclear"), ("mon soon", "time-unclear"), ("", "date-unclear"),
      ("mon 9:20+20:00", "time-unclear"), ("mon 25:00", "time-unclear"), ("01/12/2026 9:20", "date-unclear")],

@@ -11,7 +11,7 @@ from bookcli.core import clock
 from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput, NotFound, Refused
 from bookcli.core.model.schedules import Published
-from bookcli.core.services import appointments, catalog, schedules
+from bookcli.core.services import appointments, catalog, places, schedules
 from tests.clinic import Clinic
 
 HOURS = {"site": "a", "resource": "r", "weekdays": "daily", "opens": "8", "closes": "16:00", "slot_minutes": "30"}
@@ -189,3 +189,10 @@ def test_a_capacity_never_falls_below_what_is_booked(clinic: Clinic) -> None:
     with pytest.raises(InvalidInput):
         schedules.set_capacity(clinic.context, slot, 0)
     assert clinic.sound()
+
+
+def test_two_hours_of_tomorrow_are_two_hours(clinic: Clinic) -> None:
+    begins, ends = places.period(clinic.context, "north", "tomorrow 10:00", "tomorrow 12:00")
+    assert ends - begins == timedelta(hours=2)
+    begins, ends = places.period(clinic.context, "north", "+7d 10:00", "+7d 14:00")
+    assert ends - begins == timedelta(hours=4)
