@@ -42,6 +42,8 @@ Fact = Mapping[str, Any]
 class AgendaScreen(View):
     """Shows today at the site."""
 
+    # Whoever is first would get it, the hidden filter, which eats every key: the table is given it with its first rows.
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "step('arrived')", "Arrive", id="agenda.arrive"),
         Binding("c", "step('checked-in')", "Check in", id="agenda.check-in"),
@@ -62,7 +64,7 @@ class AgendaScreen(View):
 
     def body(self) -> ComposeResult:
         words = Input(placeholder="Name, MRN, test or status", compact=True)
-        words.display = False  # before it is mounted: otherwise it would get the focus, and eat every key
+        words.display = False
         yield words
         yield Notice()
         yield Table(("Time", "Status", "Waits", "Patient", "MRN", "Test", "Where"), self._cells, _reference)
