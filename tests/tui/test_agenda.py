@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from textual.widgets import Input
 
 from bookcli.core import clock
 from bookcli.core.context import Context
@@ -115,13 +116,19 @@ def test_what_another_desk_does_arrives_by_itself(
             before = len(readings)
             appointments.book(other, clinic.request(2, "blood", clinic.slot("blood", 2)))
             await seat.eventually(lambda: told, "the other day was told")
-            await seat.pilot.pause(0.05)
+            await seat.pilot.pause(0.05)  # A reading that must not begin would have begun by now.
             appointments.set_status(other, here, "booked")
             await seat.sees("○ booked", "0 waiting  1 today")
             assert len(readings) == before + 1, "what happens on another day is not read"
+            await seat.press("w", "text:an")
+            await seat.sees("Nobody is found by these words.")
             appointments.book(other, clinic.request(1, "blood", clinic.slot("blood", 1, 3)))
             await seat.sees("Ana Müller", "2 today")
-            assert isinstance(seat.app.focused, Table)
+            await seat.press("text:a m")
+            assert isinstance(seat.app.focused, Input) and seat.app.focused.value == "ana m"
+            await seat.press("escape")
+            await seat.sees("Ana Müller", "Łukasz Żółć")
+            assert isinstance(seat.app.focused, Table) and seat.app.focused.current["patient"] == "P1"
 
         sit(desk, play)
 
