@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
+import pytest
+from textual.widgets import Input
+
+from bookcli.core import clock
+from bookcli.core.context import Context
 from bookcli.core.services import appointments
+from bookcli.tui.kit import Table
+from bookcli.tui.screens.agenda import AgendaScreen
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
 from tests.tui.harness import SMALL, Seat, sit
-from tests.tui.test_board import HOSTILE
+from tests.tui.test_board import HOSTILE, channels
+from tests.valkeys import Valkey
 
 
 def comes_today(clinic: Clinic, patient: int, index: int = 0) -> str:
@@ -78,10 +86,70 @@ def test_words_filter_without_accents_and_escape_shows_all(clinic: Clinic) -> No
         await seat.sees("Nobody is found by these words.")
         await seat.press("escape")
         await seat.sees("Łukasz Żółć")
-        await seat.press("w", "text:zołc p3")
+        await seat.press("w", "text:zolc p3")
         await seat.sees("Łukasz Żółć")
+        await seat.press("x")
+        await seat.sees("Nobody is found by these words.")
 
     sit(clinic.context, play)
+
+
+def test_what_another_desk_does_arrives_by_itself(
+    clinic: Clinic, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = comes_today(clinic, 3)
+    appointments.set_status(clinic.context, here, "arrived")
+    # The days that are told are those of real slots, and all of them are from tomorrow on: so that is today here.
+    clinic.run("UPDATE slot s SET local_start = starts_at AT TIME ZONE zone FROM site p WHERE p.site_id = s.site_id")
+    today = clinic.day(1)
+    monkeypatch.setattr(clock, "today", lambda _: today)
+    monkeypatch.setattr("bookcli.tui.screens.agenda.CALM_SECONDS", 3600)
+    monkeypatch.setattr("bookcli.tui.screens.agenda.BURST_SECONDS", 0.001)
+    readings, told = counted(monkeypatch, "reload"), counted(monkeypatch, "_changed")
+    settings = replace(clinic.context.settings, redis_url=valkey.url)
+    with Context(settings, clinic.context.paths) as other, Context(settings, clinic.context.paths) as desk:
+
+        async def play(seat: Seat) -> None:
+            await enter(seat)
+            await seat.sees("● arrived", "1 waiting  1 today")
+            await seat.eventually(lambda: sum(n for _, n in listening(valkey)) > 1, "board and waiting room listen")
+            before = len(readings)
+            appointments.book(other, clinic.request(2, "blood", clinic.slot("blood", 2)))
+            await seat.eventually(lambda: told, "the other day was told")
+            await seat.pilot.pause(0.05)  # A reading that must not begin would have begun by now.
+            appointments.set_status(other, here, "booked")
+            await seat.sees("○ booked", "0 waiting  1 today")
+            assert len(readings) == before + 1, "what happens on another day is not read"
+            await seat.press("w", "text:an")
+            await seat.sees("Nobody is found by these words.")
+            appointments.book(other, clinic.request(1, "blood", clinic.slot("blood", 1, 3)))
+            await seat.sees("Ana Müller", "2 today")
+            await seat.press("text:a m")
+            assert isinstance(seat.app.focused, Input) and seat.app.focused.value == "ana m"
+            await seat.press("escape")
+            await seat.sees("Ana Müller", "Łukasz Żółć")
+            assert isinstance(seat.app.focused, Table) and seat.app.focused.current["patient"] == "P1"
+
+        sit(desk, play)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[object, ...]]:
+    """What a method of the waiting room is called with, from now on."""
+    calls: list[tuple[object, ...]] = []
+    method = getattr(AgendaScreen, name)
+
+    def noted(self: AgendaScreen, *args: object) -> None:
+        calls.append(args)
+        method(self, *args)
+
+    monkeypatch.setattr(AgendaScreen, name, noted)
+    return calls
+
+
+def listening(valkey: Valkey) -> list[tuple[bytes, int]]:
+    """Each channel of changes with how many listen to it."""
+    found: list[tuple[bytes, int]] = valkey.client.pubsub_numsub(*channels(valkey))
+    return found
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -111,8 +179,9 @@ def test_while_the_database_is_away_the_day_stays_and_a_step_says_that_nothing_w
         await seat.sees("○ booked")
         with outages.stopped(server, database):
             await seat.press("a")
-            await seat.sees("The database does not answer.", "Łukasz Żółć", "○ booked")
-        await seat.misses("What you see is")
+            await seat.hears("The database does not answer.", "the appointment is as it was")
+            await seat.sees("▲ The database does not answer. What you see is", "Łukasz Żółć", "○ booked")
+        await seat.misses("▲ The database does not answer.", "What you see is")
         await seat.press("a")
         await seat.sees("● arrived")
 

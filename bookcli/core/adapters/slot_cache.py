@@ -295,9 +295,9 @@ class SlotCache:
         """Whether Redis answers at this moment."""
         return self._safely(lambda client: _said(client, "PING")) is not None
 
-    def publish(self, channel: str) -> None:
-        """Says something without words to whoever listens."""
-        self._safely(lambda client: _said(client, "PUBLISH", channel, ""))
+    def publish(self, channel: str, words: str = "") -> None:
+        """Says something, mostly without words, to whoever listens."""
+        self._safely(lambda client: _said(client, "PUBLISH", channel, words))
 
     def close(self) -> None:
         """Closes the connection, if there is one."""

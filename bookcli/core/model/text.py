@@ -16,6 +16,10 @@ _FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}]")
 _FORBIDDEN_IN_NOTE = re.compile(f"[\x00-\x09\x0b-\x1f\x7f-\x9f{_BIDI}]")
 _INVISIBLE = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ud800-\udfff]")
 _EDGES = " \t\r\n"
+# Letters of their own, which Unicode does not take apart; those of names here, written as `app.fold` writes them.
+_LETTERS = str.maketrans(
+    {"æ": "ae", "ð": "d", "ø": "o", "þ": "th", "đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ŋ": "n", "œ": "oe", "ŧ": "t"}
+)
 
 
 def clean_name(text: str, *, label: str, limit: int = 200) -> str:
@@ -47,7 +51,7 @@ def visible(text: str) -> str:
 
 
 def fold(text: str) -> str:
-    """The text with accents and case ignored, for comparing what people type."""
+    """The text with accents and case ignored, for comparing what people type; `Ł` is an `l`, as in the database."""
     return _plain(_plain(text))
 
 
@@ -72,7 +76,7 @@ def nearest(word: str, words: Iterable[str], n: int = 3) -> list[str]:
 
 def _plain(text: str) -> str:
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    return "".join(char for char in decomposed if not unicodedata.combining(char))
+    return "".join(char for char in decomposed if not unicodedata.combining(char)).translate(_LETTERS)
 
 
 def _picture(code: int) -> str:

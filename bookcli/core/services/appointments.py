@@ -140,7 +140,10 @@ def cancel(context: Context, reference: str, reason: str = "pat") -> Verdict:
 
 def set_status(context: Context, reference: str, status: str) -> Verdict:
     """`arrived`, `checked-in`, `fulfilled`, `noshow`, or a step back. Raises NotFound, Refused."""
-    return _about(context, lambda: kernel.set_status(context.connection(), _checked(reference), status))
+    verdict = _about(context, lambda: kernel.set_status(context.connection(), _checked(reference), status))
+    if verdict.status != "noshow":  # whose place is free, which was told
+        availability_changes.stepped(context, verdict)
+    return verdict
 
 
 def show(context: Context, reference: str) -> dict[str, Any]:

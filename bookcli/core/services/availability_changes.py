@@ -34,6 +34,13 @@ def booked(context: Context, verdicts: Iterable[Verdict], moved: Mapping[str, An
         context.afterwards(partial(_tell, context, _merged(changes)))
 
 
+def stepped(context: Context, verdict: Verdict) -> None:
+    """After a step of the day, which concerns no place: nothing of the cache is outdated, but screens show it."""
+    change = _of(verdict)
+    if change is not None:
+        context.afterwards(partial(_say, context, change))
+
+
 def capacity_set(context: Context, slot: int, value: tuple[int, int, int]) -> None:
     """After a slot got another capacity: (version, capacity, remaining)."""
     context.afterwards(partial(_tell_capacity, context, slot, value))
@@ -101,6 +108,12 @@ def _tell(context: Context, changes: Iterable[Change]) -> None:
     if cache is not None:
         for change in changes:
             cache.changed(change)
+
+
+def _say(context: Context, change: Change) -> None:
+    cache = _cache(context)
+    if cache is not None:
+        cache.publish(cache.channel(change.site), str(change.day))
 
 
 def _tell_capacity(context: Context, slot: int, value: tuple[int, int, int]) -> None:

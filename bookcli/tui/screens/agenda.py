@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -42,6 +42,8 @@ Fact = Mapping[str, Any]
 class AgendaScreen(View):
     """Shows today at the site."""
 
+    # Whoever is first would get it, the hidden filter, which eats every key: the table is given it with its first rows.
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "step('arrived')", "Arrive", id="agenda.arrive"),
         Binding("c", "step('checked-in')", "Check in", id="agenda.check-in"),
@@ -54,6 +56,7 @@ class AgendaScreen(View):
     def __init__(self) -> None:
         super().__init__()
         self._rows: list[Fact] | None = None
+        self._day: date | None = None
         self._read_at = 0.0
         self._failing = False
         self._following: Following | None = None
@@ -62,7 +65,7 @@ class AgendaScreen(View):
 
     def body(self) -> ComposeResult:
         words = Input(placeholder="Name, MRN, test or status", compact=True)
-        words.display = False  # before it is mounted: otherwise it would get the focus, and eat every key
+        words.display = False
         yield words
         yield Notice()
         yield Table(("Time", "Status", "Waits", "Patient", "MRN", "Test", "Where"), self._cells, _reference)
@@ -104,8 +107,8 @@ class AgendaScreen(View):
         site = self.desk.site
         self._soon = False
         if site is not None:
-            day = clock.today(site.zone)
-            self.call(agenda.day, site.code, day, on_done=self._shown, on_error=self._failed, group="agenda")
+            self._day = clock.today(site.zone)
+            self.call(agenda.day, site.code, self._day, on_done=self._shown, on_error=self._failed, group="agenda")
 
     def _shown(self, rows: list[Fact]) -> None:
         self._read_at, self._failing = time.monotonic(), False
@@ -142,8 +145,8 @@ class AgendaScreen(View):
         follow = self.desk.calls.follow
         self._following = follow(self, slots.changes, [site], on_item=self._changed, on_end=self._unfollowed)
 
-    def _changed(self, _: object) -> None:
-        if not self._soon:
+    def _changed(self, told: tuple[str, date]) -> None:
+        if told[1] == self._day and not self._soon:
             self._soon = True
             self.set_timer(BURST_SECONDS, self.reload)
 

@@ -13,7 +13,7 @@ from bookcli.core.model.text import slug
     ("name", "code"),
     [
         ("MRI (Kontrast) 2", "mri-kontrast-2"),
-        ("Çağrı Kliniği", "cagr-klinigi"),
+        ("Çağrı Kliniği", "cagri-klinigi"),
         ("日本", ""),
         ("a" * 39 + " b", "a" * 39),
     ],

@@ -105,6 +105,7 @@ def test_folding_twice_changes_nothing_more(text: str) -> None:
 def test_accents_and_case_do_not_count() -> None:
     assert fold("CARATOÍRA") == fold("caratoira")
     assert fold("Straße") == fold("STRASSE")
+    assert fold("Żółć") == "zolc"
 
 
 def test_what_was_meant_is_guessed_from_what_was_typed() -> None:

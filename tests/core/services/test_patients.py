@@ -11,6 +11,7 @@ import pytest
 from bookcli.core.context import Context
 from bookcli.core.db import engine, kernel
 from bookcli.core.errors import BookcliError, InvalidInput, NotFound, Refused
+from bookcli.core.model.text import fold
 from bookcli.core.services import appointments, patients
 from tests.clinic import Clinic
 
@@ -33,6 +34,13 @@ def _book(clinic: Clinic, mrn: str, test: str, slot: int) -> str:
     outcome = appointments.book(clinic.context, clinic.request(mrn, test, slot))
     assert outcome.outcome == "booked"
     return str(outcome.verdicts[0].reference)
+
+
+@pytest.mark.both_servers
+def test_what_is_found_on_a_screen_is_what_the_database_finds(clinic: Clinic) -> None:
+    letters = "ÄÉÑßÆæÐðØøÞþĐđĦħİıŁłŊŋŒœŦŧŻćśźőűřšžğç"
+    for letter in letters:
+        assert (fold(letter),) == clinic.row("SELECT app.fold(%s)", (letter,)), letter
 
 
 @pytest.mark.both_servers
