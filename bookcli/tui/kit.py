@@ -18,11 +18,11 @@ from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
-from textual.widgets import Button, DataTable, Footer, Input, Label, Static
+from textual.widgets import Button, DataTable, Input, Label, Static
 
 from ..core.errors import BookcliError, InvalidInput
 from ..core.model.text import visible
-from .widgets.frame import Banner, FrameLine, Heading, StatusBar, TitleBar
+from .widgets.frame import Banner, FrameLine, Heading, KeyLine, StatusBar, TitleBar
 
 if TYPE_CHECKING:
     from .app import DeskApp
@@ -89,7 +89,7 @@ class View(Asking, Screen[None]):
         yield Banner()
         yield Heading()
         yield from self.body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
         yield StatusBar()
 
     def body(self) -> ComposeResult:

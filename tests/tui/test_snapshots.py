@@ -1,6 +1,7 @@
 """One picture of every screen, small and large; `pytest --snapshot-update tests/tui/test_snapshots.py` takes them anew.
 
-What must stay true: days, names and clock are fixed, so that a picture changes only when a screen does.
+What must stay true: days, names and clock are fixed, so that a picture changes only when a screen does; it is taken,
+and a dialog is opened above another screen, only when that screen stands still.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from bookcli.core import clock
 from bookcli.core.db import kernel
 from bookcli.core.services import appointments, schedules
+from bookcli.tui import app
 from bookcli.tui.app import DeskApp
 from bookcli.tui.holding import Held
 from bookcli.tui.screens.appointment import AppointmentScreen
 from bookcli.tui.screens.booking import Booking
+from bookcli.tui.widgets import frame
 from tests.clinic import Clinic
 from tests.tui.harness import LARGE, SMALL, Seat
 
@@ -44,9 +48,17 @@ def far_day(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]
     kernel.publish(clinic.owner, rows)
     _fill(clinic)
     clock.set_source(lambda: NOW)
-    monkeypatch.setattr(Held, "seconds", 299.0)
+    _stop(monkeypatch)
     yield clinic
     clock.set_source(None)
+
+
+def _stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What changes by itself does not: holds, the cursor, the lights after the first look, how long an answer takes."""
+    monkeypatch.setattr(Held, "seconds", 299.0)
+    monkeypatch.setattr(Input, "_toggle_cursor", lambda _: None)
+    monkeypatch.setattr(app, "LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(frame, "PATIENT_SECONDS", 3600.0)
 
 
 def _fill(clinic: Clinic) -> None:
@@ -75,76 +87,96 @@ def picture(compare: Compare, clinic: Clinic, size: tuple[int, int], play: Calla
     async def before(pilot: Pilot[None]) -> None:
         assert isinstance(pilot.app, DeskApp)
         seat = Seat(pilot.app, pilot)
-        await seat.sees("No slots", "● worker")
+        await still(seat, "No slots", "● worker", "n Book")
         await play(seat)
-        await seat.eventually(lambda: seat.app.calls.waited() == 0, "quiet")
-        seat.app.screen.refresh(layout=True)
-        await pilot.pause()
 
     return compare(DeskApp(clinic.context), terminal_size=size, run_before=before)
 
 
+async def still(seat: Seat, *words: str) -> None:
+    """Returns when the words are on the screen, nothing is on its way, and it was drawn twice in the same way."""
+    await seat.sees(*words)
+    drawn = [""]
+
+    def same() -> bool:
+        asking = bool(seat.app.calls._running)
+        drawn.append("" if asking else seat.app.export_screenshot())
+        return not asking and drawn[-1] == drawn[-2]
+
+    await seat.eventually(same, f"still: {words}")
+
+
 async def board(seat: Seat) -> None:
-    await seat.press("d", f"paste:{DAY}", "enter")
-    await seat.sees("Tue 04 Mar 2031", "█ 4/4")
+    await seat.press("d")
+    await still(seat, "Date")
+    await seat.press(f"paste:{DAY}", "enter")
+    await still(seat, "Tue 04 Mar 2031", "█ 4/4", "08:00–08:20", "⏎ Open")
 
 
 async def keys(seat: Seat) -> None:
     await board(seat)  # today would be behind the help, and is another day tomorrow
     await seat.press("question_mark")
-    await seat.sees("Keys", "Day after", "bookcli")
+    await still(seat, "Keys", "Day after", "bookcli")
 
 
 async def booking(seat: Seat) -> None:
     await board(seat)
     await seat.press("home", "right", "n")
-    await seat.sees("mri · mri-contrast")
+    await still(seat, "mri · mri-contrast", "^n New patient")
     await seat.press("text:cohen דוד", "ctrl+u", "text:P10")
     await seat.sees("김민준")
     await seat.press("enter", "text:mri", "enter")
-    await seat.sees("◐ Held 4:59", "Read aloud")
+    await still(seat, "◐ Held 4:59", "Read aloud", "30 min  mri")
     screen = seat.app.screen
     assert isinstance(screen, Booking) and screen._holding.held is not None
     screen._holding.held = replace(screen._holding.held, until=NOW + timedelta(minutes=5))
     screen._say_state()
-    await seat.sees("⏎", "until 10:35")
+    await still(seat, "until 10:35")
 
 
 async def new_patient(seat: Seat) -> None:
     await board(seat)
-    await seat.press("b", "ctrl+n", "text:ana muller", "tab", "text:1980-13-40", "tab")
-    await seat.sees("⏎", "May be there already", "▲", "The birth date is not")
+    await seat.press("b")
+    await still(seat, "blood · mri · mri-contrast", "^n New patient")
+    await seat.press("ctrl+n")
+    await still(seat, "empty: the next one is given", "^s Save")
+    await seat.press("text:ana muller", "tab", "text:1980-13-40", "tab")
+    await still(seat, "May be there already", "▲", "The birth date is not", "^t Take that one")
 
 
 async def quick(seat: Seat) -> None:
     await board(seat)
-    await seat.press("slash", f"paste:zolc, mri+blood+blod, {DAY} am")
-    await seat.sees("⏎", "Łukasz Żółć", "blood?", "mri 09:00 mri-1")
+    await seat.press("slash")
+    await still(seat, "^n New patient")
+    await seat.press(f"paste:zolc, mri+blood+blod, {DAY} am")
+    await still(seat, "Łukasz Żółć", "blood?", "mri 09:00 mri-1")
 
 
 async def appointment(seat: Seat) -> None:
     await board(seat)
-    await seat.press("slash", "paste:QD3G-6Z9H", "enter")
-    await seat.sees("● booked", "History", "confirmation waiting")
+    await seat.press("slash")
+    await still(seat, "^n New patient")
+    await seat.press("paste:QD3G-6Z9H", "enter")
+    await still(seat, "● booked", "History", "confirmation waiting", "p Print")
     screen = seat.app.screen
     assert isinstance(screen, AppointmentScreen) and screen._whole is not None
     whole = screen._whole
     steps = tuple({**one, "at": NOW} for one in whole.steps)
     messages = tuple({**one, "due_at": NOW} for one in whole.messages)
     screen._shown(replace(whole, steps=steps, messages=messages))
-    await seat.sees("⏎", "25 Nov 10:30 book")
+    await still(seat, "25 Nov 10:30 book", "25 Nov 10:30 ◷")
 
 
 async def cancelling(seat: Seat) -> None:
     await appointment(seat)
     await seat.press("x")
-    await seat.sees("⏎", "Cancel it")
+    await still(seat, "Cancel it", "pat-crs")
 
 
 async def moving(seat: Seat) -> None:
     await appointment(seat)
     await seat.press("m")
-    await seat.sees("⏎", "From Tue 04 Mar 2031", "min  blood")
+    await still(seat, "From Tue 04 Mar 2031", "min  blood", "esc Back")
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])

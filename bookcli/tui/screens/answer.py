@@ -12,11 +12,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Button, Static
 
 from ...core import clock
 from ...core.model.appointments import Outcome, Verdict
 from ..kit import Dialog, paragraph, text, together
+from ..widgets.frame import KeyLine
 
 PENDING = (
     "PENDING — not booked.",
@@ -50,7 +51,7 @@ class Answer(Dialog[str]):
         yield Static(Content("\n").join(lines[1:]), classes="more")
         with Horizontal(classes="buttons"):
             yield Button(text("Done"), id="done", compact=True)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#done", Button).focus()

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Button, Static
 
 from ...core.errors import BookcliError
 from ...core.model.appointments import CANCELLATION_REASONS, Outcome, Verdict
@@ -21,6 +21,7 @@ from ...core.services.reception import Whole
 from ..kit import Dialog, Notice, said, text
 from ..undoing import of_appointment
 from ..widgets import appointment_facts as shown
+from ..widgets.frame import KeyLine
 from .cancelling import Cancelling
 from .moving import Moving
 
@@ -81,7 +82,7 @@ class AppointmentScreen(Dialog[None]):
         with Horizontal(classes="buttons"):
             for action, words in BUTTONS.items():
                 yield Button(text(words), id=action, compact=True)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#all").display = False

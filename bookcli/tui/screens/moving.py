@@ -13,7 +13,7 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from ...core import clock
 from ...core.errors import BookcliError
@@ -23,6 +23,7 @@ from ...core.model.offers import Offer
 from ...core.model.requests import new_key
 from ...core.services import reception
 from ..kit import Dialog, said, text, together
+from ..widgets.frame import KeyLine
 from ..widgets.offer_list import OfferList
 from ..widgets.patient_finder import labelled
 
@@ -49,7 +50,7 @@ class Moving(Dialog[Outcome]):
         yield labelled("To", Input(placeholder=placeholder, compact=True, select_on_focus=False))
         yield OfferList()
         yield Static(Content(""), id="problem")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._ask()

@@ -11,12 +11,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from ...core.errors import BookcliError, InvalidInput
 from ...core.model.patients import Patient
 from ...core.services import patients
 from ..kit import Dialog, Field, said, text
+from ..widgets.frame import KeyLine
 from ..widgets.patient_finder import row
 
 FIELDS = {
@@ -55,7 +56,7 @@ class NewPatient(Dialog[Patient]):
             yield Field(label, check, value=value, id=name, placeholder=example, select_on_focus=False)
         yield Static(Content(""), id="twins")
         yield Static(Content(""), id="wrong")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def _check(self, name: str) -> Callable[[str], str]:
         def check(words: str) -> str:

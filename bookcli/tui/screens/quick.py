@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from ...core import clock
 from ...core.errors import BookcliError
@@ -26,6 +26,7 @@ from ...core.model.text import visible
 from ...core.services import patients, reception
 from ...core.services import quick_line as lines
 from ..kit import Dialog, said, text
+from ..widgets.frame import KeyLine
 from ..widgets.offer_list import OfferList
 from ..widgets.patient_finder import PatientList, warnings
 from .booking import Begun
@@ -65,7 +66,7 @@ class QuickLine(Dialog[Outcome]):
         yield Static(Content("Offers"), id="offers-word", classes="word")
         yield OfferList(can_focus=False)
         yield Static(Content(""), id="problem")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from ...core import clock
 from ...core.model.offers import Offer
@@ -19,6 +19,7 @@ from ...core.model.patients import Patient
 from ...core.model.quick_line import Line
 from ...core.model.text import visible
 from ...core.services.reception import Known
+from .frame import KeyLine
 from .offer_list import OfferList, when
 from .patient_finder import PatientFinder, labelled
 
@@ -59,7 +60,7 @@ class BookingForm(Vertical):
         yield labelled("Note", self.note)
         yield Static(Content(""), id="aloud")
         yield Static(Content(""), id="state")
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         for name in ("problem", "aloud", "state"):

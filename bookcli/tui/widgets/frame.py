@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual import events
 from textual.content import Content
-from textual.widgets import Static
+from textual.widgets import Footer, Static
 
 from ...core import clock
 from ...core.model.text import visible
@@ -119,6 +119,18 @@ class Banner(FrameLine):
         age = view.as_of()
         shown = f" What you see is {length(age)} old." if age is not None else ""
         return Content(f"▲ The database does not answer.{shown} Bookings are kept and said to be PENDING.")
+
+
+class KeyLine(Footer):
+    """The keys of a screen on a line, which stays as it is while a dialog covers the screen."""
+
+    def __init__(self) -> None:
+        super().__init__(compact=True, show_command_palette=False)
+
+    async def recompose(self) -> None:
+        # A covered screen is not laid out: keys that are made anew there would be a blank line until it is uncovered.
+        if self.is_attached and self.screen.is_active:
+            await super().recompose()
 
 
 class StatusBar(FrameLine):
