@@ -28,7 +28,7 @@ def test_the_help_lists_the_keys_is_searched_and_does_what_is_chosen(clinic: Cli
         await seat.misses("Keys")
         await seat.sees("08:00", "tomorrow")
 
-    sit(clinic.context, play, SMALL)
+    sit(clinic.context, play)
 
 
 def test_the_palette_has_every_action(clinic: Clinic) -> None:

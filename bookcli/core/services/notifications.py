@@ -36,6 +36,7 @@ from . import suggestions
 from .attempts import once, until_known
 
 WORKER, WORKER_NAME = "worker", "bookcli-worker"
+MOST_EACH = 150
 
 
 def sign_in_worker(context: Context) -> None:
@@ -194,6 +195,17 @@ def list_(
         appointment_id_of(reference)
     wanted = {"state": state, "reference": reference, "site": site}
     return queries.look(context.connection(), {name: value for name, value in wanted.items() if value}, most)
+
+
+def to_look_after(context: Context, site: str, state: str = "") -> list[dict[str, Any]]:
+    """The messages of a site in one state; without one those that failed, those that wait, then the newest others.
+
+    At most `MOST_EACH` of each kind; the looks are audited.
+    """
+    first = ("failed", "waiting")
+    found = [list_(context, state=one, site=site, most=MOST_EACH) for one in ((state,) if state else (*first, ""))]
+    rows = {row["id"]: row for some in found for row in some}.values()
+    return sorted(rows, key=lambda row: (first.index(row["state"]) if row["state"] in first else 2, -row["id"]))
 
 
 def show(context: Context, number: int) -> dict[str, Any]:

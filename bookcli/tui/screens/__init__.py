@@ -44,6 +44,8 @@ SCREENS: tuple[Entry, ...] = (
     Entry("appointment", "", "Appointment", "appointment:AppointmentScreen", "dialog"),
     Entry("booking", "b", "Book", "booking:Booking", "dialog"),
     Entry("agenda", "2", "Waiting room", "agenda:AgendaScreen"),
+    Entry("pending", "4", "Pending", "pending:PendingScreen"),
+    Entry("messages", "5", "Messages", "messages:MessagesScreen"),
 )
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))
