@@ -44,6 +44,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("appointment", "", "Appointment", "appointment:AppointmentScreen", "dialog"),
     Entry("booking", "b", "Book", "booking:Booking", "dialog"),
     Entry("agenda", "2", "Waiting room", "agenda:AgendaScreen"),
+    Entry("patients", "3", "Patients", "patients:PatientsScreen"),
 )
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))

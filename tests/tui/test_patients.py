@@ -1,0 +1,121 @@
+"""The view of the patients, by keys pressed and text seen, on the real database."""
+
+from __future__ import annotations
+
+import pytest
+
+from bookcli.core.services import appointments, patients
+from tests.clinic import Clinic
+from tests.faults import outages
+from tests.servers import Server
+from tests.tui.harness import SMALL, Seat, sit
+
+
+def booked(clinic: Clinic, patient: int = 1, test: str = "mri", index: int = 0) -> str:
+    """The reference of an appointment of the first day."""
+    outcome = appointments.book(clinic.context, clinic.request(patient, test, clinic.slot(test, 1, index)))
+    return outcome.verdicts[0].reference or ""
+
+
+async def at_patients(seat: Seat) -> None:
+    """The view, the cursor in the line."""
+    await seat.sees("? Help", "● worker")
+    await seat.press("3")
+    await seat.sees("Who is it?")
+
+
+async def chosen(seat: Seat, number: str = "P1") -> None:
+    """The record of a number."""
+    await at_patients(seat)
+    await seat.press(f"text:{number}")
+    await seat.sees("nothing ahead" if "Number" not in seat.text() else "Number")
+    await seat.press("enter")
+    await seat.sees("Number    " + number)
+
+
+@pytest.mark.parametrize("words", ["muller", "P1", "1980-03-21", "901820"])
+def test_somebody_is_found_by_name_number_birth_date_and_phone(clinic: Clinic, words: str) -> None:
+    patients.edit(clinic.context, "P1", {"birth_date": "1980-03-21", "phone": "+49 30 901820"})
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press(f"text:{words}")
+        await seat.sees("Ana Müller", "1980-03-21")
+        await seat.press("enter")
+        await seat.sees("Number    P1", "Born      1980-03-21", "+4930901820", "There is no e-mail address")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_what_is_ahead_comes_before_what_was_and_enter_opens_it(clinic: Clinic) -> None:
+    gone = booked(clinic, test="blood", index=4)
+    appointments.cancel(clinic.context, gone, "pat")
+    reference = booked(clinic, index=8)
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("text:muller")
+        await seat.sees("P1")
+        await seat.press("enter")
+        await seat.sees(reference, gone, "● booked", "✕ cancelled", "1 ahead")
+        assert seat.text().index(reference) < seat.text().index(gone)
+        await seat.press("enter")
+        await seat.sees("p Print", "12:00–12:30")
+        await seat.press("escape")
+        await seat.misses("p Print")
+        await seat.press("w", "text:silva")
+        await seat.sees("José da Silva")
+        await seat.misses(reference, "1 ahead")
+
+    sit(clinic.context, play)
+
+
+def test_digits_are_keys_again_when_the_line_was_left(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("escape", "1")
+        await seat.sees("No slots")
+        await seat.press("3")
+        await seat.sees("Who is it?")
+
+    sit(clinic.context, play)
+
+
+HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_is_obeyed_by_the_terminal(clinic: Clinic, name: str) -> None:
+    clinic.run("UPDATE app.patient SET name = %s, note = %s WHERE mrn = 'P1'", (name, name))
+    booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("text:P1")
+        await seat.sees("P1 ")
+        await seat.eventually(lambda: "MRI" in seat.text() or "mri" in seat.text())
+        await seat.press("enter")
+        await seat.sees("Number    P1", "● booked")
+        if len(name) < 40:
+            assert name.replace("\x1b", "").replace("\u202e", "")[-4:] in seat.text()
+        assert "\x1b" not in seat.text() and "\u202e" not in seat.text()
+
+    sit(clinic.context, play)
+
+
+def test_while_the_database_is_away_the_line_is_typed_in_and_says_so_once(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await chosen(seat)
+        with outages.stopped(server, database):
+            await seat.eventually(lambda: seat.app.lights is not None and seat.app.lights.database == "away")
+            await seat.press("r")
+            await seat.sees("Number    P1", " old.")
+            await seat.press("w", "text:silva")
+            await seat.sees("Patient  silva", "▲ The database")
+            assert "the request can be kept" not in seat.text()
+            assert seat.text().count("▲ The database") <= 2
+        await seat.sees("José da Silva")
+
+    sit(clinic.context, play, SMALL)
