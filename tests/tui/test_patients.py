@@ -119,3 +119,87 @@ def test_while_the_database_is_away_the_line_is_typed_in_and_says_so_once(
         await seat.sees("José da Silva")
 
     sit(clinic.context, play, SMALL)
+
+
+async def editing(seat: Seat) -> None:
+    """The form of P1."""
+    await chosen(seat)
+    await seat.press("e")
+    await seat.sees("Edit P1", "Birth date", "^s Save")
+
+
+def test_a_bad_value_is_said_at_its_field_and_a_good_one_is_saved(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        await seat.press("tab", "text:1806-13-40", "ctrl+s")
+        await seat.sees("Edit P1", "The birth date is not", "valid. Write it like")
+        assert clinic.row("SELECT birth_date FROM patient WHERE mrn = 'P1'") == (None,)
+        await seat.press("ctrl+u", "text:1980-03-21", "ctrl+s")
+        await seat.hears("Patient P1 is changed.")
+        await seat.misses("Edit P1")
+        await seat.sees("Born      1980-03-21")
+
+    sit(clinic.context, play, SMALL)
+    assert str(clinic.row("SELECT birth_date FROM patient WHERE mrn = 'P1'")[0]) == "1980-03-21"
+
+
+def test_what_another_desk_has_changed_meanwhile_stays(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        patients.edit(clinic.context, "P1", {"phone": "+49 30 901820"})
+        await seat.press("tab", "text:1980-03-21", "ctrl+s")
+        await seat.sees("Born      1980-03-21", "Phone     +4930901820")
+
+    sit(clinic.context, play)
+
+
+def test_a_record_that_was_merged_meanwhile_is_said_and_what_was_typed_stays(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        patients.merge(clinic.context, "P2", "P1")
+        await seat.press("tab", "text:1980-03-21", "ctrl+s")
+        await seat.sees("That record was merged into P2.", "1980-03-21")
+        await seat.press("escape")
+        await seat.sees("Leave without saving?")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_a_form_that_cannot_be_saved_while_the_database_is_away_keeps_what_was_typed(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        with outages.stopped(server, database):
+            await seat.press("tab", "text:1980-03-21", "ctrl+s")
+            await seat.sees("Edit P1", "▲ The database", "1980-03-21")
+        await seat.eventually(lambda: seat.app.lights is not None and seat.app.lights.database == "ok")
+        await seat.press("ctrl+s")
+        await seat.sees("Born      1980-03-21")
+
+    sit(clinic.context, play, SMALL)
+
+
+@pytest.mark.parametrize("key", ["n", "ctrl+n"])
+def test_a_new_patient_is_written_down_and_shown(clinic: Clinic, key: str) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("escape", key)
+        await seat.sees("New patient", "Birth date")
+        await seat.press("text:Grace Hopper", "tab", "text:1906-12-09", "ctrl+s")
+        await seat.sees("Name      Grace Hopper", "Born      1906-12-09")
+
+    sit(clinic.context, play)
+
+
+def test_a_name_that_nobody_has_is_written_down_by_enter(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("text:Grace Hopper")
+        await seat.sees("Nobody is called so")
+        await seat.press("enter")
+        await seat.sees("New patient", "Grace Hopper", "^s Save")
+        await seat.press("ctrl+s")
+        await seat.sees("Name      Grace Hopper")
+
+    sit(clinic.context, play)

@@ -24,6 +24,8 @@ from ..kit import Notice, Table, View, literal, said, text
 from ..widgets.appointment_facts import MARKS
 from ..widgets.patient_facts import facts
 from ..widgets.patient_finder import PatientFinder
+from .edit_patient import EditPatient
+from .new_patient import NewPatient
 
 Fact = Mapping[str, Any]
 NOBODY = "Who is it? Type a name, number, birth date or phone number."
@@ -35,6 +37,8 @@ class PatientsScreen(View):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "find", "Find", id="patients.find"),
+        Binding("e", "edit", "Edit", id="patients.edit"),
+        Binding("n,ctrl+n", "new", "New", id="patients.new"),
         Binding("escape", "found", "Leave the line", id="patients.found", show=False),
     ]
 
@@ -162,6 +166,31 @@ class PatientsScreen(View):
         """Leaves the line: letters and digits are keys again."""
         table = self.query_one(Table)
         self.set_focus(table if table.shown else None)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """There is no key for what needs a patient while nobody is shown."""
+        return action not in ("edit", "merge") or self._patient is not None
+
+    def action_edit(self) -> None:
+        if self._patient is not None:
+            self.app.push_screen(EditPatient(self._patient), self._edited)
+
+    def _edited(self, patient: Patient | None) -> None:
+        if patient is not None:
+            self.desk.did(f"Patient {literal(patient.mrn)} is changed.")
+            self.finder.choose(patient)
+
+    def action_new(self) -> None:
+        words = self.finder.input.value if self.finder.chosen is None else ""
+        self.app.push_screen(NewPatient(words), self._made)
+
+    def on_patient_finder_nobody(self, event: PatientFinder.Nobody) -> None:
+        event.stop()
+        self.action_new()
+
+    def _made(self, patient: Patient | None) -> None:
+        if patient is not None:
+            self.finder.choose(patient)
 
     def on_table_opened(self, event: Table.Opened) -> None:
         event.stop()
