@@ -28,7 +28,7 @@ async def chosen(seat: Seat, number: str = "P1") -> None:
     """The record of a number."""
     await at_patients(seat)
     await seat.press(f"text:{number}")
-    await seat.sees("nothing ahead" if "Number" not in seat.text() else "Number")
+    await seat.sees("born ?", "▲ There is no e-mail address")
     await seat.press("enter")
     await seat.sees("Number    " + number)
 
@@ -92,8 +92,7 @@ def test_no_name_is_obeyed_by_the_terminal(clinic: Clinic, name: str) -> None:
     async def play(seat: Seat) -> None:
         await at_patients(seat)
         await seat.press("text:P1")
-        await seat.sees("P1 ")
-        await seat.eventually(lambda: "MRI" in seat.text() or "mri" in seat.text())
+        await seat.sees("born ?", "08:00 mri")
         await seat.press("enter")
         await seat.sees("Number    P1", "● booked")
         if len(name) < 40:
@@ -203,3 +202,75 @@ def test_a_name_that_nobody_has_is_written_down_by_enter(clinic: Clinic) -> None
         await seat.sees("Name      Grace Hopper")
 
     sit(clinic.context, play)
+
+
+async def merging(seat: Seat) -> None:
+    """P1 stays and P2 goes: both are shown, and the word is asked for."""
+    await chosen(seat)
+    await seat.press("g")
+    await seat.sees("Merge two records", "stays  P1  Ana Müller")
+    await seat.press("text:P2", "enter")
+    await seat.sees("goes   P2  José da Silva", "1 ahead")
+
+
+def survivor_of_p2(clinic: Clinic) -> str | None:
+    """The number of the record that took the place of P2."""
+    return patients.get(clinic.context, "P2").merged_into
+
+
+@pytest.mark.parametrize("answer", [("enter",), ("text:merg", "enter"), ("escape",), ("tab", "enter")])
+def test_any_answer_but_the_whole_word_merges_nothing(clinic: Clinic, answer: tuple[str, ...]) -> None:
+    booked(clinic, 2)
+
+    async def play(seat: Seat) -> None:
+        await merging(seat)
+        await seat.press(*answer)
+        await seat.hears("Nothing was merged.")
+
+    sit(clinic.context, play, SMALL)
+    assert survivor_of_p2(clinic) is None
+
+
+def test_the_word_makes_two_records_one_and_their_appointments_are_shown(clinic: Clinic) -> None:
+    reference = booked(clinic, 2)
+
+    async def play(seat: Seat) -> None:
+        await merging(seat)
+        await seat.press("text:merge", "enter")
+        await seat.hears("P2 was merged into P1: 1 appointment moved.")
+        await seat.sees(reference, "1 ahead", "Number    P1")
+
+    sit(clinic.context, play)
+    assert survivor_of_p2(clinic) == "P1"
+    assert clinic.sound()
+
+
+def test_a_number_that_cannot_be_merged_is_said_and_another_one_typed(clinic: Clinic) -> None:
+    booked(clinic, 2)
+    patients.merge(clinic.context, "P4", "P3")
+
+    async def play(seat: Seat) -> None:
+        await chosen(seat)
+        await seat.press("g")
+        await seat.sees("Merge two records")
+        for number, why in (("P1", "the record that stays"), ("P3", "merged into P4"), ("P99", "▲")):
+            await seat.press("ctrl+u", f"text:{number}", "enter")
+            await seat.sees(why)
+            assert "goes " not in seat.text()
+        await seat.press("ctrl+u", "text:P2", "enter")
+        await seat.sees("goes   P2")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_two_records_with_appointments_at_one_time_stay_two(clinic: Clinic) -> None:
+    booked(clinic, 1, "blood")
+    booked(clinic, 2)
+
+    async def play(seat: Seat) -> None:
+        await merging(seat)
+        await seat.press("text:merge", "enter")
+        await seat.sees("Both records have an appointment at the same time.", "goes   P2")
+
+    sit(clinic.context, play, SMALL)
+    assert survivor_of_p2(clinic) is None

@@ -78,6 +78,11 @@ class EditPatient(Dialog[Patient]):
     def unsaved(self) -> bool:
         return bool(self._changed)
 
+    def action_leave(self) -> None:
+        """Leaves, but not while nobody knows yet whether it is saved."""
+        if not self._saving:
+            super().action_leave()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         if event.input is self._field("note").input:
             self.action_save()

@@ -25,6 +25,7 @@ from ..widgets.appointment_facts import MARKS
 from ..widgets.patient_facts import facts
 from ..widgets.patient_finder import PatientFinder
 from .edit_patient import EditPatient
+from .merging import Merging
 from .new_patient import NewPatient
 
 Fact = Mapping[str, Any]
@@ -38,6 +39,7 @@ class PatientsScreen(View):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "find", "Find", id="patients.find"),
         Binding("e", "edit", "Edit", id="patients.edit"),
+        Binding("g", "merge", "Merge…", id="patients.merge"),
         Binding("n,ctrl+n", "new", "New", id="patients.new"),
         Binding("escape", "found", "Leave the line", id="patients.found", show=False),
     ]
@@ -179,6 +181,19 @@ class PatientsScreen(View):
         if patient is not None:
             self.desk.did(f"Patient {literal(patient.mrn)} is changed.")
             self.finder.choose(patient)
+        else:
+            self.reload()
+
+    def action_merge(self) -> None:
+        if self._patient is not None:
+            self.app.push_screen(Merging(self._patient), self._merged)
+
+    def _merged(self, done: tuple[str, int] | None) -> None:
+        if done is not None:
+            goes, moved = done
+            appointments = "1 appointment" if moved == 1 else f"{moved} appointments"
+            self.desk.did(f"{literal(goes)} was merged into {literal(self._number)}: {appointments} moved.")
+        self.reload()
 
     def action_new(self) -> None:
         words = self.finder.input.value if self.finder.chosen is None else ""
