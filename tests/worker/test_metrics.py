@@ -124,7 +124,7 @@ def test_a_worker_serves_the_numbers_and_notes_its_tasks(clinic: Clinic, workers
         except OSError:
             return {}
 
-    tasks = {labels(task=name) for name in ("holds", "seal", "replay", "warm", "publish")}
+    tasks = {labels(task=name) for name in ("holds", "seal", "replay", "offers", "warm", "publish")}
     eventually(lambda: served().get("task_age_seconds", {}).keys() == tasks)
     eventually(lambda: sum(served().get("messages_sent_last_hour", {}).values()) == 2)
     with pytest.raises(urllib.error.HTTPError):

@@ -46,6 +46,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("agenda", "2", "Waiting room", "agenda:AgendaScreen"),
     Entry("pending", "4", "Pending", "pending:PendingScreen"),
     Entry("messages", "5", "Messages", "messages:MessagesScreen"),
+    Entry("patients", "3", "Patients", "patients:PatientsScreen"),
 )
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))

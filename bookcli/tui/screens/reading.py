@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from ..kit import Dialog, paragraph, text
+from ..widgets.frame import KeyLine
 
 
 class Reading(Dialog[None]):
@@ -23,4 +24,4 @@ class Reading(Dialog[None]):
         yield Static(text(self._heading), classes="heading")
         with VerticalScroll(id="words"):
             yield Static(paragraph(self._words))
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyLine()

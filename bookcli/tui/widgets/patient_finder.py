@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 DEBOUNCE = 0.15
 """Seconds without a key after which what is typed is looked for."""
 NAME, BORN, NUMBER = 20, 10, 9
+AWAY = "Type the whole number and Enter: the request can be kept."
 
 
 def pad(words: str, width: int) -> str:
@@ -117,8 +118,10 @@ class PatientFinder(Vertical):
     class Nobody(Message):
         """Nobody is called so."""
 
-    def __init__(self, words: str = "") -> None:
+    def __init__(self, words: str = "", away: str = AWAY) -> None:
+        """`away` is what can be done while the database cannot be asked."""
         super().__init__()
+        self._hint = away
         self.input = Input(words, placeholder="name, number, birth date or phone", compact=True, select_on_focus=False)
         self.chosen: Patient | None = None
         self._timer: Timer | None = None
@@ -160,9 +163,12 @@ class PatientFinder(Vertical):
         if self._timer is not None:
             self._timer.stop()
         self._waits = bool(event.value.strip())
-        self._timer = self.set_timer(DEBOUNCE, self._look)
+        self._timer = self.set_timer(DEBOUNCE, self.look)
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Looks for what is typed, now or again; nobody is looked for when somebody was chosen."""
+        if self.chosen is not None:
+            return
         desk = cast("DeskApp", self.app)
         words = self.input.value
         desk.calls.ask(
@@ -188,10 +194,8 @@ class PatientFinder(Vertical):
     def _failed(self, problem: BookcliError) -> None:
         self._away, self._waits = True, False
         self._list.display = False
-        words = visible(problem.message)
-        self._say(
-            Content.styled(f"▲ {words} Type the whole number and Enter: the request can be kept.", "$text-warning")
-        )
+        words = f"▲ {visible(problem.message)} {self._hint}"
+        self._say(Content.styled(words.rstrip(), "$text-warning"))
         cast("DeskApp", self.app).explain(problem)
 
     def _say_warnings(self) -> None:

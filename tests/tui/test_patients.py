@@ -1,0 +1,276 @@
+"""The view of the patients, by keys pressed and text seen, on the real database."""
+
+from __future__ import annotations
+
+import pytest
+
+from bookcli.core.services import appointments, patients
+from tests.clinic import Clinic
+from tests.faults import outages
+from tests.servers import Server
+from tests.tui.harness import SMALL, Seat, sit
+
+
+def booked(clinic: Clinic, patient: int = 1, test: str = "mri", index: int = 0) -> str:
+    """The reference of an appointment of the first day."""
+    outcome = appointments.book(clinic.context, clinic.request(patient, test, clinic.slot(test, 1, index)))
+    return outcome.verdicts[0].reference or ""
+
+
+async def at_patients(seat: Seat) -> None:
+    """The view, the cursor in the line."""
+    await seat.sees("? Help", "● worker")
+    await seat.press("3")
+    await seat.sees("Who is it?")
+
+
+async def chosen(seat: Seat, number: str = "P1") -> None:
+    """The record of a number."""
+    await at_patients(seat)
+    await seat.press(f"text:{number}")
+    await seat.sees("born ?", "▲ There is no e-mail address")
+    await seat.press("enter")
+    await seat.sees("Number    " + number)
+
+
+@pytest.mark.parametrize("words", ["muller", "P1", "1980-03-21", "901820"])
+def test_somebody_is_found_by_name_number_birth_date_and_phone(clinic: Clinic, words: str) -> None:
+    patients.edit(clinic.context, "P1", {"birth_date": "1980-03-21", "phone": "+49 30 901820"})
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press(f"text:{words}")
+        await seat.sees("Ana Müller", "1980-03-21")
+        await seat.press("enter")
+        await seat.sees("Number    P1", "Born      1980-03-21", "+4930901820", "There is no e-mail address")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_what_is_ahead_comes_before_what_was_and_enter_opens_it(clinic: Clinic) -> None:
+    gone = booked(clinic, test="blood", index=4)
+    appointments.cancel(clinic.context, gone, "pat")
+    reference = booked(clinic, index=8)
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("text:muller")
+        await seat.sees("P1")
+        await seat.press("enter")
+        await seat.sees(reference, gone, "● booked", "✕ cancelled", "1 ahead")
+        assert seat.text().index(reference) < seat.text().index(gone)
+        await seat.press("enter")
+        await seat.sees("p Print", "12:00–12:30")
+        await seat.press("escape")
+        await seat.misses("p Print")
+        await seat.press("w", "text:silva")
+        await seat.sees("José da Silva")
+        await seat.misses(reference, "1 ahead")
+
+    sit(clinic.context, play)
+
+
+def test_digits_are_keys_again_when_the_line_was_left(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("escape", "1")
+        await seat.sees("No slots")
+        await seat.press("3")
+        await seat.sees("Who is it?")
+
+    sit(clinic.context, play)
+
+
+HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_name_is_obeyed_by_the_terminal(clinic: Clinic, name: str) -> None:
+    clinic.run("UPDATE app.patient SET name = %s, note = %s WHERE mrn = 'P1'", (name, name))
+    booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("text:P1")
+        await seat.sees("born ?", "08:00 mri")
+        await seat.press("enter")
+        await seat.sees("Number    P1", "● booked")
+        if len(name) < 40:
+            assert name.replace("\x1b", "").replace("\u202e", "")[-4:] in seat.text()
+        assert "\x1b" not in seat.text() and "\u202e" not in seat.text()
+
+    sit(clinic.context, play)
+
+
+def test_while_the_database_is_away_the_line_is_typed_in_and_says_so_once(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await chosen(seat)
+        with outages.stopped(server, database):
+            await seat.eventually(lambda: seat.app.lights is not None and seat.app.lights.database == "away")
+            await seat.press("r")
+            await seat.sees("Number    P1", " old.")
+            await seat.press("w", "text:silva")
+            await seat.sees("Patient  silva", "▲ The database")
+            assert "the request can be kept" not in seat.text()
+            assert seat.text().count("▲ The database") <= 2
+        await seat.sees("José da Silva")
+
+    sit(clinic.context, play, SMALL)
+
+
+async def editing(seat: Seat) -> None:
+    """The form of P1."""
+    await chosen(seat)
+    await seat.press("e")
+    await seat.sees("Edit P1", "Birth date", "^s Save")
+
+
+def test_a_bad_value_is_said_at_its_field_and_a_good_one_is_saved(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        await seat.press("tab", "text:1806-13-40", "ctrl+s")
+        await seat.sees("Edit P1", "The birth date is not", "valid. Write it like")
+        assert clinic.row("SELECT birth_date FROM patient WHERE mrn = 'P1'") == (None,)
+        await seat.press("ctrl+u", "text:1980-03-21", "ctrl+s")
+        await seat.hears("Patient P1 is changed.")
+        await seat.misses("Edit P1")
+        await seat.sees("Born      1980-03-21")
+
+    sit(clinic.context, play, SMALL)
+    assert str(clinic.row("SELECT birth_date FROM patient WHERE mrn = 'P1'")[0]) == "1980-03-21"
+
+
+def test_what_another_desk_has_changed_meanwhile_stays(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        patients.edit(clinic.context, "P1", {"phone": "+49 30 901820"})
+        await seat.press("tab", "text:1980-03-21", "ctrl+s")
+        await seat.sees("Born      1980-03-21", "Phone     +4930901820")
+
+    sit(clinic.context, play)
+
+
+def test_a_record_that_was_merged_meanwhile_is_said_and_what_was_typed_stays(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        patients.merge(clinic.context, "P2", "P1")
+        await seat.press("tab", "text:1980-03-21", "ctrl+s")
+        await seat.sees("That record was merged into P2.", "1980-03-21")
+        await seat.press("escape")
+        await seat.sees("Leave without saving?")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_a_form_that_cannot_be_saved_while_the_database_is_away_keeps_what_was_typed(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        with outages.stopped(server, database):
+            await seat.press("tab", "text:1980-03-21", "ctrl+s")
+            await seat.sees("Edit P1", "▲ The database", "1980-03-21")
+        await seat.eventually(lambda: seat.app.lights is not None and seat.app.lights.database == "ok")
+        await seat.press("ctrl+s")
+        await seat.sees("Born      1980-03-21")
+
+    sit(clinic.context, play, SMALL)
+
+
+@pytest.mark.parametrize("key", ["n", "ctrl+n"])
+def test_a_new_patient_is_written_down_and_shown(clinic: Clinic, key: str) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("escape", key)
+        await seat.sees("New patient", "Birth date")
+        await seat.press("text:Grace Hopper", "tab", "text:1906-12-09", "ctrl+s")
+        await seat.sees("Name      Grace Hopper", "Born      1906-12-09")
+
+    sit(clinic.context, play)
+
+
+def test_a_name_that_nobody_has_is_written_down_by_enter(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("text:Grace Hopper")
+        await seat.sees("Nobody is called so")
+        await seat.press("enter")
+        await seat.sees("New patient", "Grace Hopper", "^s Save")
+        await seat.press("ctrl+s")
+        await seat.sees("Name      Grace Hopper")
+
+    sit(clinic.context, play)
+
+
+async def merging(seat: Seat) -> None:
+    """P1 stays and P2 goes: both are shown, and the word is asked for."""
+    await chosen(seat)
+    await seat.press("g")
+    await seat.sees("Merge two records", "stays  P1  Ana Müller")
+    await seat.press("text:P2", "enter")
+    await seat.sees("goes   P2  José da Silva", "1 ahead")
+
+
+def survivor_of_p2(clinic: Clinic) -> str | None:
+    """The number of the record that took the place of P2."""
+    return patients.get(clinic.context, "P2").merged_into
+
+
+@pytest.mark.parametrize("answer", [("enter",), ("text:merg", "enter"), ("escape",), ("tab", "enter")])
+def test_any_answer_but_the_whole_word_merges_nothing(clinic: Clinic, answer: tuple[str, ...]) -> None:
+    booked(clinic, 2)
+
+    async def play(seat: Seat) -> None:
+        await merging(seat)
+        await seat.press(*answer)
+        await seat.hears("Nothing was merged.")
+
+    sit(clinic.context, play, SMALL)
+    assert survivor_of_p2(clinic) is None
+
+
+def test_the_word_makes_two_records_one_and_their_appointments_are_shown(clinic: Clinic) -> None:
+    reference = booked(clinic, 2)
+
+    async def play(seat: Seat) -> None:
+        await merging(seat)
+        await seat.press("text:merge", "enter")
+        await seat.hears("P2 was merged into P1: 1 appointment moved.")
+        await seat.sees(reference, "1 ahead", "Number    P1")
+
+    sit(clinic.context, play)
+    assert survivor_of_p2(clinic) == "P1"
+    assert clinic.sound()
+
+
+def test_a_number_that_cannot_be_merged_is_said_and_another_one_typed(clinic: Clinic) -> None:
+    booked(clinic, 2)
+    patients.merge(clinic.context, "P4", "P3")
+
+    async def play(seat: Seat) -> None:
+        await chosen(seat)
+        await seat.press("g")
+        await seat.sees("Merge two records")
+        for number, why in (("P1", "the record that stays"), ("P3", "merged into P4"), ("P99", "▲")):
+            await seat.press("ctrl+u", f"text:{number}", "enter")
+            await seat.sees(why)
+            assert "goes " not in seat.text()
+        await seat.press("ctrl+u", "text:P2", "enter")
+        await seat.sees("goes   P2")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_two_records_with_appointments_at_one_time_stay_two(clinic: Clinic) -> None:
+    booked(clinic, 1, "blood")
+    booked(clinic, 2)
+
+    async def play(seat: Seat) -> None:
+        await merging(seat)
+        await seat.press("text:merge", "enter")
+        await seat.sees("Both records have an appointment at the same time.", "goes   P2")
+
+    sit(clinic.context, play, SMALL)
+    assert survivor_of_p2(clinic) is None
