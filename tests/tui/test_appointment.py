@@ -30,7 +30,7 @@ async def opened(seat: Seat, reference: str) -> None:
     """The appointment, opened by the quick line."""
     await seat.sees("? Help", "● worker")
     await seat.press("slash")
-    await seat.sees("Patients")
+    await seat.sees("Book in one line")
     await seat.press(f"text:{reference}", "enter")
     await seat.sees(reference, "p Print")
 

@@ -26,7 +26,7 @@ def test_from_the_line_to_booked_it_is_three_keys_and_the_words(clinic: Clinic) 
 
         await seat.sees("No slots")
         await key("slash")
-        await seat.sees("Patients")
+        await seat.sees("Book in one line")
         await seat.press("text:zolc, mri+blood, tomorrow am")
         await seat.sees("test mri", "test blood", "name zolc", "part 00:00–12:00", "Łukasz Żółć", "blood 08:00 lab")
         print(seat.text())
@@ -47,7 +47,7 @@ async def typed(seat: Seat, words: str) -> None:
     """The quick line with words in it."""
     await seat.sees("No slots")
     await seat.press("slash")
-    await seat.sees("Patients")
+    await seat.sees("Book in one line")
     await seat.press(f"text:{words}")
 
 
@@ -73,7 +73,7 @@ def test_what_means_nothing_is_said_and_nothing_is_an_error(clinic: Clinic) -> N
         await typed(seat, "muller, mri+blod, tomorrow am")
         await seat.sees("blod ? no such test; blood?", "test mri", "Ana Müller")
         await seat.press("escape")
-        await seat.misses("Patients")
+        await seat.misses("Book in one line")
 
     sit(clinic.context, play, SMALL)
 
@@ -112,7 +112,7 @@ def test_enter_before_the_answers_are_there_waits_for_them(clinic: Clinic) -> No
     async def play(seat: Seat) -> None:
         await seat.sees("No slots")
         await seat.press("slash")
-        await seat.sees("Patients")
+        await seat.sees("Book in one line")
         await seat.press("paste:zolc, mri, tomorrow", "enter")
         await seat.sees("◐ Held 4:5", "Łukasz Żółć P3")
 
