@@ -115,6 +115,8 @@ def serve(context: Context, port: Port, stopping: Stopping) -> None:
             return metrics.text(context)
         except BookcliError as problem:
             log.warning("numbers cannot be found: %(code)s", {"event": "no-metrics", "code": problem.code})
+            if problem.code == "session-expired":
+                raise  # whoever forked this process has a newer one, with which it is started again
             return nothing()
 
     port.board = Board(find)

@@ -18,10 +18,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from bookcli.core.context import Context
-from bookcli.core.errors import BookcliError, NotAllowed
-from bookcli.core.services import notifications, servers
+from bookcli.core.errors import BookcliError, NotAllowed, Unavailable
+from bookcli.core.services import bugs, notifications, servers
 
 from . import jobs, timetable
 from .delivery.carriers import Carriers
@@ -32,6 +34,8 @@ from .sender import Sender
 from .wake_ups import Ear
 
 POLL_SECONDS = 2.0
+PATIENCE, SENDERS_PATIENCE = 3.0, 30.0
+"""Seconds for an answer of Redis."""
 BUSY_SECONDS = 0.02
 PAUSE_AFTER_DEATH = 1.0
 LONGEST_STOP = 25
@@ -149,8 +153,9 @@ def _relay(context: Context, relay: Relay, client: redis.Redis, crew: Crew) -> N
         while not Ground.stopping:
             crew.tend()
             if context.embedded and time.monotonic() - signed_in > SESSION_SECONDS:
-                signed_in = time.monotonic()
-                notifications.sign_in_worker(context)
+                with contextlib.suppress(Unavailable):  # then the next time
+                    notifications.sign_in_worker(context)
+                    signed_in = time.monotonic()
             if _pass_on(relay) == 0:
                 ear.wait(BUSY_SECONDS if _is_full(relay) else POLL_SECONDS)
 
@@ -181,14 +186,17 @@ def _away(server: str, code: str) -> tuple[str, dict[str, str]]:
 
 
 def connected(url: str) -> redis.Redis:
-    """A client that waits longer than a desk's: nobody stands before it."""
-    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=3)
+    """A client that asks once: whoever uses it tries again by itself."""
+    once = Retry(NoBackoff(), 0)
+    return redis.Redis.from_url(url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=once)
 
 
 def _send(context: Context, url: str, *, burst: bool) -> None:
     jobs.begin(context)
+    # A job in hand outlives a Redis that is away for a moment.
+    client = redis.Redis.from_url(url, socket_timeout=SENDERS_PATIENCE, socket_connect_timeout=PATIENCE)
     try:
-        Sender(connected(url)).work(burst=burst, logging_level="ERROR")
+        Sender(client).work(burst=burst, logging_level="ERROR")
     finally:
         jobs.let_go()
 
@@ -211,6 +219,11 @@ def _fork(work: Callable[[], None]) -> int:
         code = 0
     except redis.RedisError as problem:
         log.warning(*_away("queue", type(problem).__name__))
+    except BookcliError as problem:
+        log.warning(*_away("database", problem.code))
+    except Exception as problem:  # noqa: BLE001 - an edge: nobody else would say why it ended
+        bugs.keep(problem)
+        log.error("ended by a bug: %(error)s", {"event": "bug", "error": type(problem).__name__})
     finally:
         sys.stderr.flush()
         os._exit(code)

@@ -18,6 +18,8 @@ from .relay import JOB_SECONDS, queue
 from .safe_job import SafeJob
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from redis import Redis
     from redis.client import Pipeline
 
@@ -48,6 +50,9 @@ class Sender(SimpleWorker):
             super().execute_job(job, queue)
         finally:
             faulthandler.cancel_dump_traceback_later()
+
+    def request_force_stop(self, signum: int, frame: FrameType | None) -> None:
+        """A second signal: the message in hand is finished all the same, and whoever forked this ends it if not."""
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tells RQ that it is alive, which it does between two jobs and once a minute while there are none."""

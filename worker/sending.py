@@ -131,7 +131,9 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
     except ServerAway as away:
         if away.tried:
             log.info("message %(message)d may have been sent: %(code)s", _said("perhaps-sent", ids[0], away.code))
-            notifications.mark_failed(context, ids, away.code)
+            # No telephone knows a message that it has had: what may have been taken is sent once more, not ten times.
+            enough = message[0].channel == "sms" and message[0].attempts >= 2
+            notifications.mark_failed(context, ids, away.code, permanent=enough)
         raise
     else:
         marks.add(ids)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bookcli.core.context import Context
 from bookcli.core.errors import BookcliError
-from bookcli.core.services import appointments, audit, cache, pending, schedules, tasks, waitlist
+from bookcli.core.services import appointments, audit, bugs, cache, pending, schedules, tasks, waitlist
 
 from .stopping import Stopping
 
@@ -60,6 +60,13 @@ def do(context: Context, task: Task) -> int:
     except BookcliError as problem:
         code = problem.code
         log.info("%(task)s: %(code)s", {"event": "task-put-off", "task": task.name, "code": code})
+        if code == "session-expired":
+            # Whoever forked this process has a newer one, with which it is started again.
+            raise
+    except Exception as problem:  # noqa: BLE001 - an edge: a bug in one task stops no other
+        code = "bug"
+        bugs.keep(problem)
+        log.error("%(task)s: a bug, %(error)s", {"event": "bug", "task": task.name, "error": type(problem).__name__})
     if done and task.name not in QUIET:
         log.info("%(task)s: %(done)d", {"event": "task", "task": task.name, "done": done})
     tasks.note(context, task.name, done, code)

@@ -21,6 +21,7 @@ Next, try:
   bookcli reschedule {reference} --site {site} --on +7d
   bookcli cancel {reference}
   bookcli agenda --site {site} --on {day}
+  bookcli                                     # the desk, in this terminal
   bookcli --help"""
 
 

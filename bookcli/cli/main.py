@@ -111,10 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _desk() -> list[str]:
     """What `bookcli` alone means: the desk where somebody sits at a terminal, else the help."""
-    if "_BOOKCLI_COMPLETE" in os.environ or os.environ.get("TERM", "dumb") == "dumb":
-        return []
-    seated = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
-    return ["tui"] if seated else []
+    return ["tui"] if "_BOOKCLI_COMPLETE" not in os.environ and is_seated() else []
+
+
+def is_seated() -> bool:
+    """Whether somebody sits there: input and output are a terminal that can draw."""
+    able = os.environ.get("TERM", "") not in ("", "dumb")
+    return able and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def _leave_garbage() -> None:

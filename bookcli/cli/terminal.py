@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from typing import Annotated
 
 import typer
 
 from ..core.errors import InvalidInput
 from .command import Desk
+from .main import is_seated
 
 _TELLTALE = ("TEXTUAL", "TEXTUAL_LOG", "TEXTUAL_DEBUG", "TEXTUAL_SCREENSHOT", "TEXTUAL_PRESS")
 """What would make textual write what is on the screen, or is typed, somewhere else."""
@@ -35,16 +35,10 @@ def tui(desk: Desk, theme: Theme = "") -> None:
       bookcli tui
       bookcli tui --theme light
     """
-    if not on_a_terminal():
+    if not is_seated():
         raise InvalidInput("The desk needs a terminal.", hint="bookcli --help lists the commands.", code="no-terminal")
     for name in _TELLTALE:
         os.environ.pop(name, None)
     broken = importlib.import_module("bookcli.tui.app").run(desk.context, theme)
     if broken is not None:
         raise broken
-
-
-def on_a_terminal() -> bool:
-    """Whether somebody sits there: input and output are a terminal that can draw."""
-    able = os.environ.get("TERM", "") not in ("", "dumb")
-    return able and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))

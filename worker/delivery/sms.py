@@ -14,12 +14,13 @@ from urllib.parse import quote
 from bookcli.core.errors import InvalidInput
 from bookcli.core.model.messages import Letter
 
-from .problems import NotSent, ServerAway, refusal
+from .problems import LOCAL, NotSent, ServerAway, refusal
 
 NUMBER = "{phone}"
 CONNECT_SECONDS, ANSWER_SECONDS = 5, 15
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
-_STATUS = re.compile(r"error=(\d{3})\b")
+_STATUS = re.compile(r"error=(\d{3})\b|\"status\": ?(\d{3})\b")
+"""An HTTP status; some plugins tell a code of their gateway's own instead, and then the answer that has both."""
 _NOT_REACHED = re.compile(r"NewConnectionError|ConnectTimeout|NameResolutionError|CERTIFICATE_VERIFY_FAILED")
 
 
@@ -30,10 +31,17 @@ class Texter:
         self._url = url
         self._apprise = _apprise()
         self._log = _Listener()
-        if NUMBER not in url or self._plugin("+4930901820") is None:
+        plugin = self._plugin("+4930901820") if NUMBER in url else None
+        if plugin is None:
             raise InvalidInput(
                 "The setting sms_url is no Apprise URL with {phone} in it.",
                 hint="For example BOOKCLI_SMS_URL='twilio://SID:TOKEN@FROM/{phone}'",
+                code="config-invalid",
+            )
+        if not _is_encrypted(plugin, url):
+            raise InvalidInput(
+                "The gateway of sms_url is reached without encryption.",
+                hint="Use the form of its URL with TLS, such as jsons:// for json://.",
                 code="config-invalid",
             )
 
@@ -58,8 +66,10 @@ class Texter:
     def _plugin(self, number: str) -> Any:
         """The gateway for one number; None when the URL is none that Apprise understands."""
         self._log.forget()
+        memory = self._apprise.PersistentStoreMode.MEMORY
+        # What answers with a redirection has taken nothing, and where it leads nobody has said.
         asset = self._apprise.AppriseAsset(
-            app_id="bookcli", storage_mode=self._apprise.PersistentStoreMode.MEMORY, secure_logging=True
+            app_id="bookcli", storage_mode=memory, secure_logging=True, http_redirects=False
         )
         return self._apprise.Apprise.instantiate(self._url.replace(NUMBER, quote(number, safe="")), asset=asset)
 
@@ -88,12 +98,18 @@ class _Listener(logging.Handler):
         """Why the message was not taken."""
         text = "\n".join(self._said)
         if found := _STATUS.search(text):
-            return refusal("sms", int(found[1]))
+            return refusal("sms", int(found[1] or found[2]))
         if _NOT_REACHED.search(text):
             return ServerAway("sms-away")
         if "Connection error" in text:
             return ServerAway("sms-cut-off", tried=True)
         return NotSent("sms-not-taken", permanent=False)
+
+
+def _is_encrypted(plugin: Any, url: str) -> bool:
+    secure = plugin.secure_protocol or ()
+    schemes = (secure,) if isinstance(secure, str) else tuple(secure)
+    return url.partition("://")[0].lower() in schemes or plugin.host in LOCAL
 
 
 def _apprise() -> Any:

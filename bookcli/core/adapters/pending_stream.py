@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import stat
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,10 +19,16 @@ from nacl.secret import SecretBox
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from ..errors import InvalidInput, Unavailable
+from ..errors import Unavailable
+from . import secret_file
 
 STREAM = "bookcli:pending"
 _PATIENCE = 0.25
+_KEY = secret_file.Kind(
+    "the copies of pending requests",
+    "(umask 077; openssl rand -hex 32 > '{file}'), and give the same to all desks and workers.",
+    "pending-key",
+)
 
 
 class Copy(NamedTuple):
@@ -36,22 +40,7 @@ class Copy(NamedTuple):
 
 def read_key(file: Path) -> bytes:
     """The key in a file of 64 hexadecimal digits. Raises InvalidInput when it is not that, or others can read it."""
-    try:
-        found, text = file.stat(), file.read_text(encoding="ascii").strip()
-        key = bytes.fromhex(text)
-    except (OSError, ValueError):
-        key, found = b"", os.stat_result([0] * 10)
-    if len(key) != SecretBox.KEY_SIZE:
-        raise InvalidInput(
-            f"The file {file} holds no key for the copies of pending requests.",
-            hint=f"Make it: (umask 077; openssl rand -hex 32 > '{file}'), and give the same to all desks and workers.",
-            code="pending-key-invalid",
-        )
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise InvalidInput(
-            f"The file {file} can be read by others.", hint=f"chmod 600 '{file}'", code="pending-key-open"
-        )
-    return key
+    return secret_file.read(file, _KEY, bytes.fromhex, range(SecretBox.KEY_SIZE, SecretBox.KEY_SIZE + 1))
 
 
 class PendingStream:
