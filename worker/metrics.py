@@ -12,6 +12,8 @@ import redis
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Worker
 from rq.suspension import is_suspended
 
@@ -57,7 +59,9 @@ class _Found(Collector):
 def _jobs(context: Context) -> Iterator[Measure]:
     if not context.queue_address:
         return
-    client = redis.Redis.from_url(context.queue_address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS)
+    client = redis.Redis.from_url(
+        context.queue_address, socket_timeout=SECONDS, socket_connect_timeout=SECONDS, retry=Retry(NoBackoff(), 0)
+    )
     try:
         jobs = queue(client)
         workers = [worker.get_state() for worker in Worker.all(queue=jobs)]
