@@ -1,7 +1,7 @@
 """Messages per second through claim, RQ, lease, writing, SMTP and mark, against a bare smtplib loop.
 
-What must stay true: both sides send the same kind of letter to the same server, which is a process of its own, and alternate.
-The bare loop has one connection and finds its messages written; the worker writes them, with their calendar files.
+What must stay true: both sides send the same kind of letter to the same server, which is a process of its own, and
+alternate. The bare loop has one connection and finds its messages written; the worker writes them, calendar files too.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ COMPOSE = REPOSITORY / "docker-compose.yml"
 ONCE = {"prepare"}
 """Services that end by themselves: neither a health check nor a restart."""
 
-SMALL = {"postgres", "valkey", "pgbouncer", "prepare", "worker"}
+SMALL = {"postgres", "valkey", "pgbouncer", "prepare", "worker", "reminders"}
 WHOLE = {
-    *("pg1", "pg2", "pg3", "etcd1", "etcd2", "etcd3", "haproxy", "pgbouncer", "prepare", "worker", "worker2"),
+    *("pg1", "pg2", "pg3", "etcd1", "etcd2", "etcd3", "haproxy", "pgbouncer", "prepare", "worker", "worker2", "reminders"),
     *("valkey1", "valkey2", "sentinel1", "sentinel2", "sentinel3"),
 }
 
