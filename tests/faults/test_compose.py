@@ -29,7 +29,20 @@ ONCE = {"prepare"}
 
 SMALL = {"postgres", "valkey", "pgbouncer", "prepare", "worker", "reminders"}
 WHOLE = {
-    *("pg1", "pg2", "pg3", "etcd1", "etcd2", "etcd3", "haproxy", "pgbouncer", "prepare", "worker", "worker2", "reminders"),
+    *(
+        "pg1",
+        "pg2",
+        "pg3",
+        "etcd1",
+        "etcd2",
+        "etcd3",
+        "haproxy",
+        "pgbouncer",
+        "prepare",
+        "worker",
+        "worker2",
+        "reminders",
+    ),
     *("valkey1", "valkey2", "sentinel1", "sentinel2", "sentinel3"),
 }
 
@@ -132,6 +145,9 @@ def test_every_variable_of_the_compose_file_has_a_default() -> None:
         "BOOKCLI_LISTEN",
         "BOOKCLI_MAIL_FROM",
         "BOOKCLI_SECRETS",
+        "BOOKCLI_CACHE_NAME",
+        "BOOKCLI_PUBLISH_DAYS",
+        "BOOKCLI_WARM_DAYS",
     }
     assert all(variable.partition(":-")[2] for variable in variables)
 
@@ -163,7 +179,10 @@ def test_containers_and_the_tests_cluster_start_from_the_same_files() -> None:
 
 def test_no_secret_stands_in_a_file_and_all_that_are_mounted_are_made(tmp_path: Path) -> None:
     for name, one in services().items():
-        assert not [word for word in one.get("environment", {}) if "PASSWORD" in word or "SECRET" in word], name
+        values = {
+            word: text for word, text in one.get("environment", {}).items() if "PASSWORD" in word or "SECRET" in word
+        }
+        assert all(text.startswith("/tmp/") for text in values.values()), (name, "a file of the container, or nothing")
     directory = tmp_path / "secrets"
     make_secrets(directory)
     made = {path.name: path.read_text() for path in directory.iterdir()}
