@@ -56,6 +56,18 @@ class Workers:
         assert done.returncode == 0, done.stderr
         return done.stderr
 
+    def await_event(self, process: subprocess.Popen[bytes], event: str) -> None:
+        """Returns when the log of a worker has told of an event."""
+        assert process.stderr is not None
+        os.set_blocking(process.stderr.fileno(), False)
+        log = bytearray()
+
+        def told() -> bool:
+            log.extend(process.stderr.read() or b"" if process.stderr else b"")
+            return f'"event":"{event}"'.encode() in log
+
+        eventually(told)
+
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """kill -9 for the process and everything it has forked, at one moment."""
         family = descendants(process.pid)

@@ -5,18 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bookcli.core import clock
+from bookcli.core.errors import InvalidInput
+from bookcli.core.model.messages import Letter
 from bookcli.core.model.requests import new_key
 from bookcli.core.services import appointments, notifications
 from tests.clinic import Clinic
 from tests.worker.conftest import Workers, book, states
 from tests.worker.mail_server import MailServer
 from tests.worker.web_server import Post, WebServer
+from worker.delivery.problems import NotSent, ServerAway
+from worker.delivery.sms import Texter
 
 KEY = bytes(range(32))
 HOSTILE = 'Eve <b onload="x()"> Bcc: all@clinic.example {{ 7 * 7 }} {phone} %2B49 [b]'
@@ -159,6 +164,52 @@ def test_an_account_that_is_locked_costs_no_attempt_and_a_cut_off_costs_one(
         clinic.run("UPDATE notification SET due_at = now()")
         texting.burst()
         assert clinic.row("SELECT attempts, reason FROM notification") == wanted
+
+
+def test_a_text_that_may_have_arrived_is_sent_once_more_and_then_left_to_the_desk(
+    clinic: Clinic, texting: Workers, web: WebServer
+) -> None:
+    clinic.run("UPDATE patient SET channel = 'sms'")
+    book(clinic, 1)
+    web.answer = lambda _: 0
+    for _ in range(4):
+        clinic.run("UPDATE notification SET due_at = now()")
+        texting.burst()
+    assert len(web.posts) == 2 and reasons(clinic)["P1"] == ("failed", "sms", "sms-cut-off")
+
+
+def test_a_redirection_is_no_text_that_was_sent_and_is_not_followed(
+    clinic: Clinic, texting: Workers, web: WebServer
+) -> None:
+    clinic.run("UPDATE patient SET channel = 'sms'")
+    book(clinic, 1)
+    web.answer = lambda _: 307
+    texting.burst()
+    assert len(web.posts) == 1 and reasons(clinic)["P1"] == ("waiting", "sms", "sms-307")
+
+
+def test_a_gateway_in_the_clear_on_another_machine_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="without encryption"):
+        Texter("json://gateway.example/{phone}")
+    Texter("jsons://gateway.example/{phone}")
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "problem"), [(401, 20003, ServerAway), (429, 20429, ServerAway), (400, 21211, NotSent)]
+)
+def test_a_code_of_the_gateways_own_is_read_with_the_status_beside_it(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch, status: int, code: int, problem: type[Exception]
+) -> None:
+    gateway = Texter("twilio://AC" + "a" * 32 + ":" + "b" * 32 + "@+4915112345678/{phone}")
+    from apprise.plugins.twilio import NotifyTwilio
+
+    monkeypatch.setattr(NotifyTwilio, "notify_sms_url", f"http://127.0.0.1:{web.port}/{{sid}}")
+    web.answer = lambda _: status
+    web.body = json.dumps({"code": code, "message": "No.", "status": status}).encode()
+    with pytest.raises(problem) as caught:
+        gateway.send(Letter("sms", (1,), "<1@x>", "+4915112345679", "Hello"))
+    assert getattr(caught.value, "code", "") == f"sms-{status}"
+    assert len(web.posts) == 1 and getattr(caught.value, "permanent", False) == (status == 400)
 
 
 def test_the_clinics_other_systems_are_told_once_signed_and_without_the_patient(

@@ -28,11 +28,15 @@ class Post:
 
 
 class WebServer:
-    """`answer` is called with each request and gives the status; 0 cuts the connection without an answer."""
+    """`answer` is called with each request and gives the status; 0 cuts the connection without an answer.
+
+    `body` is what it says with the status.
+    """
 
     def __init__(self) -> None:
         self.posts: list[Post] = []
         self.answer: Callable[[Post], int] = lambda _: 200
+        self.body = b""
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,9 +46,10 @@ class WebServer:
                 web.posts.append(Post(unquote(self.path), headers, body))
                 if status := web.answer(web.posts[-1]):
                     self.send_response(status)
-                    self.send_header("Content-Length", "0")
+                    self.send_header("Content-Length", str(len(web.body)))
                     self.send_header("Location", "/elsewhere")
                     self.end_headers()
+                    self.wfile.write(web.body)
                 self.close_connection = True
 
             def log_message(self, *_: object) -> None:
