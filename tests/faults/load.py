@@ -22,6 +22,8 @@ from datetime import UTC, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from bookcli.core import clock
 from bookcli.core.config import Settings, paths
 from bookcli.core.context import Context
@@ -210,9 +212,15 @@ def work(journal: Path, seed: str, dsn: str) -> None:
 
 
 def _published(dsn: str) -> list[int]:
-    with contextlib.closing(engine.connect(dsn)) as connection:
-        rows = connection.execute("SELECT slot_id FROM app.slot ORDER BY slot_id").fetchall()
-    return [number for (number,) in rows]
+    """The slots, asked for again when the network has cut the connection."""
+    for _ in range(20):
+        with (
+            contextlib.suppress(psycopg.OperationalError, Unavailable, OutcomeUnknown),
+            contextlib.closing(engine.connect(dsn)) as connection,
+        ):
+            rows = connection.execute("SELECT slot_id FROM app.slot ORDER BY slot_id").fetchall()
+            return [number for (number,) in rows]
+    raise AssertionError("nobody says which slots there are")
 
 
 if __name__ == "__main__":

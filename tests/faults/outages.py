@@ -201,6 +201,9 @@ def _without_wal(server: Server, disk: Path | None, dsn: str) -> Iterator[str]:
         fill(disk)
     # A full disk is an OperationalError, a file that may not grow an InternalError.
     with contextlib.suppress(psycopg.Error), psycopg.connect(dsn, autocommit=True) as owner:
+        # Without checkpoints no segment is used again, so that the next ones must be made.
+        owner.execute("ALTER SYSTEM SET max_wal_size = '10GB'")
+        owner.execute("SELECT pg_reload_conf()")
         for _ in range(50):
             owner.execute("SELECT pg_logical_emit_message(false, 'tests', repeat('x', 2000000))")
             owner.execute("SELECT pg_switch_wal()")
