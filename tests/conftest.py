@@ -38,9 +38,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test marked `both_servers` runs on the oldest and on the newest PostgreSQL."""
+    """A test marked `both_servers` runs on the oldest and on the newest PostgreSQL; behind the pool on the newest."""
     if metafunc.definition.get_closest_marker("both_servers") is not None:
-        metafunc.parametrize("server", [NEWEST, OLDEST], indirect=True, ids=[f"pg{NEWEST}", f"pg{OLDEST}"])
+        versions = [NEWEST] if metafunc.config.getoption("--pooled") else [NEWEST, OLDEST]
+        metafunc.parametrize("server", versions, indirect=True, ids=[f"pg{version}" for version in versions])
 
 
 @pytest.fixture(scope="session")
