@@ -15,8 +15,10 @@
 -- The rule sheet for locks:
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
 --      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
---      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them;
---   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else;
+--      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them, and so is
+--      a site's row, by who publishes, closes and reopens, one at a time or ascending;
+--   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else, except
+--      that `undo` takes those of an appointment last, after all of these; who sends never waits for any of them;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
 -- Everything runs in READ COMMITTED, which `book` asserts.
@@ -1899,6 +1901,11 @@ BEGIN
               WHEN count(*) > 0 THEN 'wrong-status'
               ELSE 'reference-unknown' END
     INTO answer FROM appointment a WHERE a.appointment_id = ANY (parts);
+  IF answer = 'hold-expired' THEN
+    PERFORM FROM slot s
+      WHERE s.slot_id IN (SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending')
+      ORDER BY s.slot_id FOR NO KEY UPDATE;
+  END IF;
   FOR part IN SELECT * FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY a.appointment_id LOOP
     IF answer = 'booked' THEN
       PERFORM change(part.appointment_id, 'booked', '', 'confirm');
@@ -2393,6 +2400,8 @@ BEGIN
   IF NOT may(acting, 'book') THEN
     PERFORM deny('forbidden', 'book', acting);
   END IF;
+  -- The site's row before any slot's, as whoever closes or opens takes it.
+  PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   IF jsonb_array_length(moves) > 0 THEN
     -- Moved first, because whoever books takes its locks before it changes a row.
     answers := ARRAY(SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false) v ORDER BY v.ord);
@@ -2807,7 +2816,9 @@ BEGIN
            jsonb_agg(jsonb_build_object('until', h.held_until, 'staff', CASE WHEN named THEN (
                SELECT max(a.staff) FROM audit a WHERE a.appointment_id = h.appointment_id AND a.action = 'hold') END)
              ORDER BY h.held_until) FILTER (WHERE h.held_until > now()) AS live
-      FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id) WHERE h.status = 'pending' GROUP BY 1
+      FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id)
+      JOIN slot o ON o.slot_id = u.slot_id JOIN site q ON q.site_id = o.site_id AND q.code = wanted_site
+     WHERE h.status = 'pending' AND o.local_start >= wanted_day AND o.local_start < wanted_day + 1 GROUP BY 1
   )
   SELECT m.code::text, m.name::text,
          ARRAY(SELECT t.code::text FROM resource_test o JOIN test t USING (test_id) WHERE o.resource_id = m.resource_id AND t.active ORDER BY 1),
@@ -3695,6 +3706,9 @@ BEGIN
      WHERE (NOT wanted ? 'id' OR n.notification_id = (wanted ->> 'id')::bigint)
        AND (NOT wanted ? 'reference' OR n.appointment_id = appointment_id_of(wanted ->> 'reference'))
        AND (NOT wanted ? 'state' OR message_state(n) = wanted ->> 'state')
+       -- Said once more so that the index of those that failed, or that wait, is found.
+       AND (wanted ->> 'state' IS DISTINCT FROM 'failed' OR n.failed_at IS NOT NULL)
+       AND ((wanted ->> 'state' IN ('waiting', 'sending')) IS NOT TRUE OR num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0)
        AND (NOT wanted ? 'site' OR p.code = wanted ->> 'site')
        AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
      ORDER BY n.notification_id DESC LIMIT most);
@@ -3718,7 +3732,7 @@ DECLARE
 BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
   SELECT * INTO old FROM notification n WHERE n.notification_id = id;
-  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = id));
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = ANY (wanted)));
   IF old.notification_id IS NULL THEN
     RETURN 'message-unknown';
   ELSIF message_state(old) = 'sending' THEN
@@ -3730,8 +3744,8 @@ BEGIN
          message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10
    WHERE n.notification_id = ANY (wanted);
-  INSERT INTO audit (action, appointment_id, after)
-  VALUES ('retry-message', old.appointment_id, jsonb_build_object('message', id));
+  INSERT INTO audit (action, patient_id, appointment_id, after)
+  SELECT 'retry-message', b.patient_id, old.appointment_id, jsonb_build_object('message', id) FROM message_about b WHERE b.notification_id = id;
   RETURN 'waiting';
 END $$;
 COMMENT ON FUNCTION retry_message IS 'Has a message sent now, also one that failed, was stopped, or was sent before: waiting, sending or message-unknown.';
@@ -3751,8 +3765,8 @@ BEGIN
     RETURN message_state(old);
   END IF;
   UPDATE notification n SET cancelled_at = now(), failed_at = NULL, reason = 'stopped' WHERE n.notification_id = id;
-  INSERT INTO audit (action, appointment_id, after)
-  VALUES ('stop-message', old.appointment_id, jsonb_build_object('message', id));
+  INSERT INTO audit (action, patient_id, appointment_id, after)
+  SELECT 'stop-message', b.patient_id, old.appointment_id, jsonb_build_object('message', id) FROM message_about b WHERE b.notification_id = id;
   RETURN 'cancelled';
 END $$;
 COMMENT ON FUNCTION stop_message IS 'Has a message not sent: cancelled, or the state that it has instead.';
@@ -3803,7 +3817,7 @@ BEGIN
       FROM notification n WHERE n.sent_at > now() - interval '1 hour' GROUP BY n.channel, n.kind
     UNION ALL
     SELECT 'messages_failed', jsonb_build_object('channel', coalesce(n.channel, 'none'), 'reason', n.reason), count(*)
-      FROM notification n WHERE n.failed_at IS NOT NULL GROUP BY n.channel, n.reason
+      FROM notification n WHERE n.failed_at > now() - interval '7 days' GROUP BY n.channel, n.reason
     UNION ALL
     SELECT 'requests_last_hour', jsonb_build_object('verdict', r.verdict), count(*)
       FROM request r WHERE r.created_at > now() - interval '1 hour' GROUP BY r.verdict
@@ -3814,7 +3828,7 @@ BEGIN
     UNION ALL
     SELECT 'oversold_slots', '{}', count(*)
       FROM resource r JOIN slot s USING (resource_id)
-     WHERE s.local_start > now()::timestamp - interval '2 days'
+     WHERE s.local_start BETWEEN now()::timestamp - interval '2 days' AND now()::timestamp + interval '14 days'
        AND (s.booked NOT BETWEEN 0 AND s.capacity
             OR s.booked > 0 AND (SELECT count(*) FROM occupancy o WHERE o.slot_id = s.slot_id) NOT BETWEEN 0 AND s.capacity)
     UNION ALL
@@ -4019,10 +4033,10 @@ BEGIN
     SELECT p.code::text, t.code::text, extract(isodow FROM s.local_start)::integer, count(*), count(*) FILTER (WHERE a.status = 'noshow')
       FROM site p JOIN resource r USING (site_id)
       JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
-      JOIN appointment a ON a.appointment_id IN (SELECT o.appointment_id FROM occupancy o WHERE o.slot_id = s.slot_id
-                                                  UNION ALL
-                                                 SELECT e.appointment_id FROM appointment e WHERE e.slot_id = s.slot_id AND NOT e.active)
-       AND a.slot_id = s.slot_id
+     CROSS JOIN LATERAL (SELECT o.appointment_id FROM occupancy o WHERE o.slot_id = s.slot_id
+                          UNION ALL
+                         SELECT e.appointment_id FROM appointment e WHERE e.slot_id = s.slot_id AND NOT e.active) k
+      JOIN appointment a ON a.appointment_id = k.appointment_id AND a.slot_id = s.slot_id
       JOIN test t USING (test_id)
      WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
        AND a.status IN ('arrived', 'checked-in', 'fulfilled', 'noshow')
