@@ -2176,6 +2176,7 @@ DECLARE
   wanted integer[];
   answer text;
   told boolean := false;
+  were jsonb;
 BEGIN
   SELECT u.* INTO first FROM undoable(acting.name, '1 hour', CASE WHEN which IS NOT NULL THEN ARRAY[which] END) u LIMIT 1;
   IF reference IS NOT NULL AND NOT EXISTS (SELECT FROM appointment a WHERE a.appointment_id = which) THEN
@@ -2200,6 +2201,8 @@ BEGIN
                      WHERE u.audit_id = ANY (steps) AND u.before ? 'slot');
     PERFORM lock_for_booking(wanted, ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)));
     PERFORM lock_rows(wanted, ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
+    were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
+               FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
     BEGIN
       FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
         answer := undo_one(one);
@@ -2215,14 +2218,16 @@ BEGIN
   END IF;
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'nothing-to-undo' THEN ARRAY[NULL::bigint] ELSE coalesce(targets, ARRAY[NULL::bigint]) END) AS u (id)
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('action', first.action, 'message_sent', told))) v
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object(
+       'action', first.action, 'message_sent', told, 'were', CASE WHEN answer = 'undone' THEN were END))) v
      ORDER BY u.id;
 END $$;
 COMMENT ON FUNCTION undo IS
   'Takes back the last thing that whoever asks has done to an appointment (to that one, if one is named) within ten minutes, unless '
   'somebody has changed it since: `undone`, `nothing-to-undo`, `too-late`, or why its old place cannot be had again. A booking '
   'becomes entered-in-error. What was done to a visit at one stroke is undone at one or not at all. A message that is not sent '
-  'yet is taken back; otherwise the patient is told again. Who is told that there is nothing is told of no patient.';
+  'yet is taken back; otherwise the patient is told again. Who is told that there is nothing is told of no patient. `were`: '
+  'the places that they had until now.';
 
 CREATE FUNCTION list_undoable(token text DEFAULT NULL)
 RETURNS TABLE (done_at timestamptz, action text, reference text, status text, test text, site text, zone text, resource text, starts_at timestamptz)

@@ -62,5 +62,7 @@ def test_their_own_message_is_sent_again_and_the_audit_says_about_whom(clinic: C
     (number,) = clinic.row("SELECT notification_id FROM notification")
     notifications.stop(bound, number)
     notifications.retry(bound, number)
-    noted = clinic.rows("SELECT action, patient_id FROM audit WHERE action IN ('stop-message', 'retry-message') ORDER BY audit_id")
+    noted = clinic.rows(
+        "SELECT action, patient_id FROM audit WHERE action IN ('stop-message', 'retry-message') ORDER BY audit_id"
+    )
     assert noted == [("stop-message", 1), ("retry-message", 1)]
