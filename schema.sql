@@ -15,8 +15,10 @@
 -- The rule sheet for locks:
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
 --      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
---      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them;
---   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else;
+--      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them, and so is
+--      a site's row, by who publishes, closes and reopens, one at a time or ascending;
+--   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else, except
+--      that `undo` takes those of an appointment last, after all of these; who sends never waits for any of them;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
 -- Everything runs in READ COMMITTED, which `book` asserts.
@@ -484,7 +486,7 @@ COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was l
 -- Rows come in the order of time, so a summary of each piece of the table finds a moment and costs a booking nothing.
 CREATE INDEX audit_by_time ON audit USING brin (at) WITH (pages_per_range = 16, autosummarize = on);
 
-CREATE INDEX audit_of_hold ON audit (appointment_id) WHERE action = 'hold';
+CREATE INDEX audit_of_appointment ON audit (appointment_id) WHERE appointment_id IS NOT NULL;
 
 -- A chain inside the booking's transaction would make every desk wait for every other, so rows are chained afterwards,
 -- in a table beside them: booking pays nothing for it, and a row of audit is never touched again.
@@ -1899,6 +1901,11 @@ BEGIN
               WHEN count(*) > 0 THEN 'wrong-status'
               ELSE 'reference-unknown' END
     INTO answer FROM appointment a WHERE a.appointment_id = ANY (parts);
+  IF answer = 'hold-expired' THEN
+    PERFORM FROM slot s
+      WHERE s.slot_id IN (SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending')
+      ORDER BY s.slot_id FOR NO KEY UPDATE;
+  END IF;
   FOR part IN SELECT * FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY a.appointment_id LOOP
     IF answer = 'booked' THEN
       PERFORM change(part.appointment_id, 'booked', '', 'confirm');
@@ -2003,13 +2010,15 @@ COMMENT ON FUNCTION renew IS
 CREATE TYPE step AS (audit_id bigint, at timestamptz, action text, appointment_id bigint, before jsonb);
 COMMENT ON TYPE step IS 'Something that somebody did to an appointment, as the audit has it.';
 
-CREATE FUNCTION undoable(who text, since interval, only_appointment bigint DEFAULT NULL) RETURNS SETOF step
+CREATE FUNCTION undoable(who text, since interval, among bigint[] DEFAULT NULL) RETURNS SETOF step
 LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
   WITH mine AS MATERIALIZED (
-    SELECT u.* FROM audit u
-     WHERE u.at > now() - since AND u.staff = who AND u.appointment_id IS NOT NULL
+    -- Two questions, because one with OR finds no appointment by its index.
+    SELECT u.* FROM (SELECT e.* FROM audit e WHERE among IS NULL AND e.at > now() - since AND e.appointment_id IS NOT NULL
+                      UNION ALL
+                     SELECT e.* FROM audit e WHERE e.appointment_id = ANY (among) AND e.at > now() - since) u
+     WHERE u.staff = who
        AND u.action IN ('book', 'hold', 'confirm', 'cancel', 'reschedule', 'arrive', 'check-in', 'fulfil', 'noshow', 'correct')
-       AND (only_appointment IS NULL OR u.appointment_id = only_appointment)
      ORDER BY u.audit_id DESC LIMIT 200
   ), changes AS MATERIALIZED (
     SELECT u.audit_id, u.appointment_id, (u.after ->> 'undo')::bigint AS undone FROM audit u
@@ -2032,7 +2041,8 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
    ORDER BY m.audit_id DESC
 $$;
 COMMENT ON FUNCTION undoable IS
-  'What somebody did to appointments since then and nobody has changed after them, the last first. What was undone does not count, '
+  'What somebody did to appointments (to those, if any are named) since then and nobody has changed after them, the last first: of '
+  'the last 200 steps. What was undone does not count, '
   'nor does its undoing.';
 
 CREATE FUNCTION take_back_messages(which bigint, kinds text[]) RETURNS boolean
@@ -2040,14 +2050,27 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   newest notification;
+  stopped integer;
 BEGIN
   PERFORM FROM notification n WHERE n.appointment_id = which ORDER BY n.notification_id FOR NO KEY UPDATE;
-  UPDATE notification n SET cancelled_at = now(), reason = 'undone'
-   WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND message_state(n) = 'waiting';
-  SELECT * INTO newest FROM notification n WHERE n.appointment_id = which AND n.kind = ANY (kinds) ORDER BY n.notification_id DESC LIMIT 1;
-  RETURN coalesce(newest.sent_at IS NOT NULL OR newest.leased_until > now(), false);
+  SELECT * INTO newest FROM notification n
+   WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND n.recipient = 'patient' AND n.reason <> 'undone'
+   ORDER BY n.notification_id DESC LIMIT 1;
+  WITH stop AS (
+    UPDATE notification n SET cancelled_at = now(), reason = 'undone'
+     WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND message_state(n) = 'waiting'
+    RETURNING n.recipient
+  )
+  SELECT count(*) FILTER (WHERE s.recipient = 'patient') INTO stopped FROM stop s;
+  -- A lease that nobody has ended may have been used. Of two that were stopped the earlier was news that is still due.
+  RETURN stopped > 1 OR EXISTS (
+    SELECT FROM notification n
+     WHERE n.appointment_id = which AND n.kind = newest.kind AND n.moment = newest.moment
+       AND (n.sent_at IS NOT NULL OR n.leased_until IS NOT NULL));
 END $$;
-COMMENT ON FUNCTION take_back_messages IS 'Stops what is not sent yet of these kinds; whether the last of them has been sent, or is being sent.';
+COMMENT ON FUNCTION take_back_messages IS
+  'Stops what is not sent yet of these kinds; whether the last of them may have been sent, or an earlier one was stopped with it, so '
+  'that whoever is told must be told again.';
 
 CREATE FUNCTION restore(which bigint, to_status appointment_status, wanted_slots integer[], wanted_during tstzrange, at_slot integer) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -2114,9 +2137,12 @@ BEGIN
       was_sent := take_back_messages(old.appointment_id, '{cancellation}');
       -- Told that it is cancelled, or of nothing yet, because that was dropped meanwhile: the patient is told that it stands.
       IF was_sent OR NOT EXISTS (SELECT FROM notification n WHERE n.appointment_id = old.appointment_id AND n.kind = 'confirmation'
-                                                              AND (n.sent_at IS NOT NULL OR is_waiting(n))) THEN
+                                                              AND n.recipient = 'patient' AND (n.sent_at IS NOT NULL OR is_waiting(n))) THEN
         INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'confirmation');
       END IF;
+      -- A reminder is made once for its time, so the one that was dropped meanwhile is the one that is sent.
+      UPDATE notification n SET cancelled_at = NULL, reason = '', leased_until = NULL, due_at = now()
+       WHERE n.appointment_id = old.appointment_id AND n.kind = 'reminder' AND n.reason = 'not-booked' AND n.cancelled_at >= step.at;
     END IF;
   ELSE
     UPDATE appointment SET status = back, version = version + 1,
@@ -2144,13 +2170,15 @@ DECLARE
   which bigint := appointment_id_of(reference);
   first step;
   one step;
+  parts bigint[];
   steps bigint[] := '{}';
   targets bigint[];
   wanted integer[];
   answer text;
   told boolean := false;
+  were jsonb;
 BEGIN
-  SELECT u.* INTO first FROM undoable(acting.name, '1 hour', which) u LIMIT 1;
+  SELECT u.* INTO first FROM undoable(acting.name, '1 hour', CASE WHEN which IS NOT NULL THEN ARRAY[which] END) u LIMIT 1;
   IF reference IS NOT NULL AND NOT EXISTS (SELECT FROM appointment a WHERE a.appointment_id = which) THEN
     answer := 'reference-unknown';
   ELSIF first.audit_id IS NULL THEN
@@ -2159,33 +2187,47 @@ BEGIN
     answer := 'too-late';
   ELSE
     -- What was done to a visit at one stroke is undone at one.
+    parts := first.appointment_id || ARRAY(
+      SELECT b.appointment_id FROM appointment a JOIN appointment b ON b.visit_id = a.visit_id AND b.appointment_id <> a.appointment_id
+       WHERE a.appointment_id = first.appointment_id);
     SELECT array_agg(u.audit_id), array_agg(u.appointment_id) INTO steps, targets
-      FROM undoable(acting.name, '1 hour') u JOIN appointment a USING (appointment_id)
-     WHERE u.audit_id = first.audit_id
-        OR (u.at = first.at AND u.action = first.action
-            AND a.visit_id = (SELECT b.visit_id FROM appointment b WHERE b.appointment_id = first.appointment_id));
+      FROM undoable(acting.name, '1 hour', parts) u
+     WHERE u.audit_id = first.audit_id OR (u.at = first.at AND u.action = first.action);
     PERFORM stay_within(acting, site_of(t)) FROM unnest(targets) t;
     wanted := ARRAY(SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (targets)
                      UNION
-                    SELECT unnest((run_of((first.before ->> 'slot')::integer, a.test_id)).slots)
-                      FROM appointment a WHERE a.appointment_id = first.appointment_id AND first.before ? 'slot');
+                    SELECT unnest((run_of((u.before ->> 'slot')::integer, a.test_id)).slots)
+                      FROM undoable(acting.name, '1 hour', targets) u JOIN appointment a USING (appointment_id)
+                     WHERE u.audit_id = ANY (steps) AND u.before ? 'slot');
     PERFORM lock_for_booking(wanted, ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)));
     PERFORM lock_rows(wanted, ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
-    FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour') u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
-      answer := undo_one(one);
-      told := told OR answer = 'message-sent';
-    END LOOP;
-    answer := CASE WHEN told THEN 'undone' ELSE coalesce(answer, 'nothing-to-undo') END;
+    were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
+               FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
+    BEGIN
+      FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
+        answer := undo_one(one);
+        IF answer NOT IN ('undone', 'message-sent') THEN
+          RAISE EXCEPTION USING ERRCODE = 'BK001';
+        END IF;
+        told := told OR answer = 'message-sent';
+      END LOOP;
+      answer := CASE WHEN answer IS NULL THEN 'nothing-to-undo' ELSE 'undone' END;
+    EXCEPTION WHEN SQLSTATE 'BK001' THEN
+      told := false;  -- what was taken back before this one is as it was, and the answer says why
+    END;
   END IF;
   RETURN QUERY
-    SELECT v.* FROM unnest(coalesce(targets, ARRAY[which])) WITH ORDINALITY AS u (id, ord)
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('action', first.action, 'message_sent', told))) v
+    SELECT v.* FROM unnest(CASE WHEN answer = 'nothing-to-undo' THEN ARRAY[NULL::bigint] ELSE coalesce(targets, ARRAY[NULL::bigint]) END) AS u (id)
+     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object(
+       'action', first.action, 'message_sent', told, 'were', CASE WHEN answer = 'undone' THEN were END))) v
      ORDER BY u.id;
 END $$;
 COMMENT ON FUNCTION undo IS
   'Takes back the last thing that whoever asks has done to an appointment (to that one, if one is named) within ten minutes, unless '
   'somebody has changed it since: `undone`, `nothing-to-undo`, `too-late`, or why its old place cannot be had again. A booking '
-  'becomes entered-in-error. A message that is not sent yet is taken back; otherwise the patient is told again.';
+  'becomes entered-in-error. What was done to a visit at one stroke is undone at one or not at all. A message that is not sent '
+  'yet is taken back; otherwise the patient is told again. Who is told that there is nothing is told of no patient. `were`: '
+  'the places that they had until now.';
 
 CREATE FUNCTION list_undoable(token text DEFAULT NULL)
 RETURNS TABLE (done_at timestamptz, action text, reference text, status text, test text, site text, zone text, resource text, starts_at timestamptz)
@@ -2363,6 +2405,8 @@ BEGIN
   IF NOT may(acting, 'book') THEN
     PERFORM deny('forbidden', 'book', acting);
   END IF;
+  -- The site's row before any slot's, as whoever closes or opens takes it.
+  PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   IF jsonb_array_length(moves) > 0 THEN
     -- Moved first, because whoever books takes its locks before it changes a row.
     answers := ARRAY(SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false) v ORDER BY v.ord);
@@ -2648,6 +2692,19 @@ COMMENT ON FUNCTION save_patients IS
   'Creates patients, or changes the fields that are given, by mrn; without one a number is given. A second row for an mrn in one '
   'call is told `again`; a row with `new` whose mrn belongs to somebody is told `mrn-taken`.';
 
+CREATE FUNCTION merge_waiting(survivor integer, duplicate integer) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  UPDATE waiting w SET ended_at = now(), reason = 'removed'
+   WHERE w.patient_id IN (survivor, duplicate) AND w.ended_at IS NULL
+     AND EXISTS (SELECT FROM waiting e
+                  WHERE e.patient_id IN (survivor, duplicate) AND e.ended_at IS NULL AND e.test_id = w.test_id AND e.site_id = w.site_id
+                    AND e.waiting_id < w.waiting_id);
+  UPDATE waiting w SET patient_id = survivor WHERE w.patient_id = duplicate AND w.ended_at IS NULL;
+END $$;
+COMMENT ON FUNCTION merge_waiting IS 'Who waited under both keeps the earlier turn, with its days; the caller has locked the rows.';
+
 CREATE FUNCTION merge_patients(survivor_mrn text, duplicate_mrn text, token text DEFAULT NULL) RETURNS TABLE (verdict text, moved integer, numbers jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
@@ -2664,6 +2721,8 @@ BEGIN
     RETURN QUERY SELECT 'patient-unknown', 0, '{}'::jsonb;
     RETURN;
   END IF;
+  PERFORM FROM waiting w
+    WHERE w.patient_id IN (survivor.patient_id, duplicate.patient_id) AND w.ended_at IS NULL ORDER BY w.waiting_id FOR NO KEY UPDATE;
   PERFORM lock_for_booking('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
   PERFORM release_expired('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
   PERFORM FROM patient p WHERE p.patient_id IN (survivor.patient_id, duplicate.patient_id) ORDER BY p.patient_id FOR NO KEY UPDATE;
@@ -2685,6 +2744,7 @@ BEGIN
   END IF;
   UPDATE appointment SET patient_id = survivor.patient_id, version = version + 1 WHERE patient_id = duplicate.patient_id;
   GET DIAGNOSTICS count_moved = ROW_COUNT;
+  PERFORM merge_waiting(survivor.patient_id, duplicate.patient_id);
   UPDATE patient SET merged_into = survivor.patient_id, version = version + 1
    WHERE patient_id = duplicate.patient_id OR merged_into = duplicate.patient_id;
   IF duplicate.consent = 'declined' THEN
@@ -2695,7 +2755,7 @@ BEGIN
   RETURN QUERY SELECT 'merged', count_moved, '{}'::jsonb;
 END $$;
 COMMENT ON FUNCTION merge_patients IS
-  'Makes two records of one person one: appointments move to the survivor, the duplicate''s number goes on finding it. '
+  'Makes two records of one person one: appointments and turns on the waiting list move to the survivor, the duplicate''s number goes on finding it. '
   'Who declined messages under either has declined them. Refused when both have an appointment at the same time.';
 
 
@@ -2761,7 +2821,9 @@ BEGIN
            jsonb_agg(jsonb_build_object('until', h.held_until, 'staff', CASE WHEN named THEN (
                SELECT max(a.staff) FROM audit a WHERE a.appointment_id = h.appointment_id AND a.action = 'hold') END)
              ORDER BY h.held_until) FILTER (WHERE h.held_until > now()) AS live
-      FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id) WHERE h.status = 'pending' GROUP BY 1
+      FROM appointment h CROSS JOIN LATERAL unnest(h.slots) u (slot_id)
+      JOIN slot o ON o.slot_id = u.slot_id JOIN site q ON q.site_id = o.site_id AND q.code = wanted_site
+     WHERE h.status = 'pending' AND o.local_start >= wanted_day AND o.local_start < wanted_day + 1 GROUP BY 1
   )
   SELECT m.code::text, m.name::text,
          ARRAY(SELECT t.code::text FROM resource_test o JOIN test t USING (test_id) WHERE o.resource_id = m.resource_id AND t.active ORDER BY 1),
@@ -3649,6 +3711,9 @@ BEGIN
      WHERE (NOT wanted ? 'id' OR n.notification_id = (wanted ->> 'id')::bigint)
        AND (NOT wanted ? 'reference' OR n.appointment_id = appointment_id_of(wanted ->> 'reference'))
        AND (NOT wanted ? 'state' OR message_state(n) = wanted ->> 'state')
+       -- Said once more so that the index of those that failed, or that wait, is found.
+       AND (wanted ->> 'state' IS DISTINCT FROM 'failed' OR n.failed_at IS NOT NULL)
+       AND ((wanted ->> 'state' IN ('waiting', 'sending')) IS NOT TRUE OR num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0)
        AND (NOT wanted ? 'site' OR p.code = wanted ->> 'site')
        AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
      ORDER BY n.notification_id DESC LIMIT most);
@@ -3672,7 +3737,7 @@ DECLARE
 BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
   SELECT * INTO old FROM notification n WHERE n.notification_id = id;
-  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = id));
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM message_about b JOIN slot s USING (slot_id) WHERE b.notification_id = ANY (wanted)));
   IF old.notification_id IS NULL THEN
     RETURN 'message-unknown';
   ELSIF message_state(old) = 'sending' THEN
@@ -3684,8 +3749,8 @@ BEGIN
          message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10
    WHERE n.notification_id = ANY (wanted);
-  INSERT INTO audit (action, appointment_id, after)
-  VALUES ('retry-message', old.appointment_id, jsonb_build_object('message', id));
+  INSERT INTO audit (action, patient_id, appointment_id, after)
+  SELECT 'retry-message', b.patient_id, old.appointment_id, jsonb_build_object('message', id) FROM message_about b WHERE b.notification_id = id;
   RETURN 'waiting';
 END $$;
 COMMENT ON FUNCTION retry_message IS 'Has a message sent now, also one that failed, was stopped, or was sent before: waiting, sending or message-unknown.';
@@ -3705,8 +3770,8 @@ BEGIN
     RETURN message_state(old);
   END IF;
   UPDATE notification n SET cancelled_at = now(), failed_at = NULL, reason = 'stopped' WHERE n.notification_id = id;
-  INSERT INTO audit (action, appointment_id, after)
-  VALUES ('stop-message', old.appointment_id, jsonb_build_object('message', id));
+  INSERT INTO audit (action, patient_id, appointment_id, after)
+  SELECT 'stop-message', b.patient_id, old.appointment_id, jsonb_build_object('message', id) FROM message_about b WHERE b.notification_id = id;
   RETURN 'cancelled';
 END $$;
 COMMENT ON FUNCTION stop_message IS 'Has a message not sent: cancelled, or the state that it has instead.';
@@ -3757,7 +3822,7 @@ BEGIN
       FROM notification n WHERE n.sent_at > now() - interval '1 hour' GROUP BY n.channel, n.kind
     UNION ALL
     SELECT 'messages_failed', jsonb_build_object('channel', coalesce(n.channel, 'none'), 'reason', n.reason), count(*)
-      FROM notification n WHERE n.failed_at IS NOT NULL GROUP BY n.channel, n.reason
+      FROM notification n WHERE n.failed_at > now() - interval '7 days' GROUP BY n.channel, n.reason
     UNION ALL
     SELECT 'requests_last_hour', jsonb_build_object('verdict', r.verdict), count(*)
       FROM request r WHERE r.created_at > now() - interval '1 hour' GROUP BY r.verdict
@@ -3768,7 +3833,7 @@ BEGIN
     UNION ALL
     SELECT 'oversold_slots', '{}', count(*)
       FROM resource r JOIN slot s USING (resource_id)
-     WHERE s.local_start > now()::timestamp - interval '2 days'
+     WHERE s.local_start BETWEEN now()::timestamp - interval '2 days' AND now()::timestamp + interval '14 days'
        AND (s.booked NOT BETWEEN 0 AND s.capacity
             OR s.booked > 0 AND (SELECT count(*) FROM occupancy o WHERE o.slot_id = s.slot_id) NOT BETWEEN 0 AND s.capacity)
     UNION ALL
@@ -3851,18 +3916,29 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION remove_from_waitlist IS 'Takes somebody off the waiting list; what is held for them stays held until its time is over. Safe to repeat.';
 
-CREATE FUNCTION end_waiting() RETURNS void
-LANGUAGE sql AS $$
-  UPDATE waiting w SET ended_at = now(), reason = e.why
-    FROM (SELECT o.waiting_id,
-                 CASE WHEN EXISTS (SELECT FROM appointment a WHERE a.patient_id = coalesce(p.merged_into, p.patient_id) AND a.test_id = o.test_id
-                                     AND a.created_at > o.created_at AND a.active AND a.status <> 'pending') THEN 'booked'
-                      WHEN upper(o.days) <= (now() AT TIME ZONE s.zone)::date THEN 'over' END AS why
-            FROM waiting o JOIN patient p USING (patient_id) JOIN site s USING (site_id)
-           WHERE o.ended_at IS NULL ORDER BY o.waiting_id FOR NO KEY UPDATE OF o SKIP LOCKED) e
-   WHERE w.waiting_id = e.waiting_id AND e.why IS NOT NULL
-$$;
-COMMENT ON FUNCTION end_waiting IS 'Ends the waiting of whoever was booked for the test since, and of whom every day has passed.';
+CREATE FUNCTION end_waiting(token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  ended integer;
+BEGIN
+  PERFORM enter(token, 'send');
+  WITH over AS MATERIALIZED (
+    SELECT o.waiting_id, b.booked
+      FROM waiting o JOIN patient p USING (patient_id) JOIN site s USING (site_id)
+     CROSS JOIN LATERAL (SELECT EXISTS (
+       SELECT FROM appointment a WHERE a.patient_id = coalesce(p.merged_into, p.patient_id) AND a.test_id = o.test_id
+                                   AND a.created_at > o.created_at AND a.active AND a.status <> 'pending') AS booked) b
+     WHERE o.ended_at IS NULL AND (b.booked OR upper(o.days) <= (now() AT TIME ZONE s.zone)::date)
+     ORDER BY o.waiting_id FOR NO KEY UPDATE OF o SKIP LOCKED
+  )
+  UPDATE waiting w SET ended_at = now(), reason = CASE WHEN e.booked THEN 'booked' ELSE 'over' END
+    FROM over e WHERE w.waiting_id = e.waiting_id;
+  GET DIAGNOSTICS ended = ROW_COUNT;
+  RETURN ended;
+END $$;
+COMMENT ON FUNCTION end_waiting IS
+  'Ends the waiting of whoever was booked for the test since, and of whom every day has passed; how many. Only their rows are locked.';
 
 CREATE FUNCTION offer_key(waiting bigint, slot integer, version integer) RETURNS uuid LANGUAGE sql IMMUTABLE AS
 $$ SELECT md5(concat_ws(' ', 'offer', waiting, slot, version))::uuid $$;
@@ -3880,45 +3956,55 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION next_offer IS 'The first free place that somebody who waits was not offered yet.';
 
-CREATE FUNCTION offer_place(token text DEFAULT NULL) RETURNS text
+CREATE FUNCTION offer_place(ways text[] DEFAULT '{email}', after bigint DEFAULT 0, token text DEFAULT NULL)
+RETURNS TABLE (verdict text, reached bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   acting acting := enter(token, 'send');
   who waiting; free record; answer verdict;
 BEGIN
-  PERFORM end_waiting();
   FOR who IN
-    SELECT w.* FROM waiting w JOIN site s USING (site_id)
-     WHERE w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL
+    SELECT w.* FROM waiting w JOIN site s USING (site_id) JOIN patient q USING (patient_id)
+      JOIN patient p ON p.patient_id = coalesce(q.merged_into, q.patient_id)
+     WHERE w.waiting_id > after AND w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL AND channel_of(p, ways) IS NOT NULL
        AND EXISTS (SELECT FROM resource_test m JOIN resource r USING (resource_id)
                      JOIN slot o ON o.resource_id = r.resource_id AND o.local_start >= lower(w.days) AND o.local_start < upper(w.days)
                     WHERE m.test_id = w.test_id AND r.site_id = w.site_id AND o.status = 'free' AND o.booked < o.capacity)
      ORDER BY w.waiting_id
   LOOP
     SELECT * INTO free FROM next_offer(who);
-    CONTINUE WHEN free.slot_id IS NULL;
-    -- Another worker is making them an offer: theirs is the turn all the same.
-    PERFORM FROM waiting w WHERE w.waiting_id = who.waiting_id AND w.ended_at IS NULL FOR NO KEY UPDATE SKIP LOCKED;
-    CONTINUE WHEN NOT FOUND OR EXISTS (SELECT FROM offer o JOIN appointment a USING (appointment_id)
-                                        WHERE o.waiting_id = who.waiting_id AND a.status = 'pending' AND a.held_until > now());
-    SELECT * INTO answer FROM book_as(acting, (
-      SELECT jsonb_build_array(jsonb_build_object('key', offer_key(who.waiting_id, free.slot_id, free.version), 'patient', p.mrn, 'test', t.code,
-                                                  'slot', free.slot_id, 'hold_seconds', 60 * s.offer_minutes))
-        FROM patient p, test t, site s WHERE p.patient_id = who.patient_id AND t.test_id = who.test_id AND s.site_id = who.site_id), false, false);
-    IF answer.verdict = 'held' THEN
-      INSERT INTO offer VALUES (who.waiting_id, free.slot_id, answer.appointment_id);
-      INSERT INTO notification (appointment_id, kind) VALUES (answer.appointment_id, 'offer');
+    IF free.slot_id IS NOT NULL THEN
+      -- Another worker is making them an offer: theirs is the turn all the same.
+      PERFORM FROM waiting w WHERE w.waiting_id = who.waiting_id AND w.ended_at IS NULL FOR NO KEY UPDATE SKIP LOCKED;
+      IF FOUND AND NOT EXISTS (SELECT FROM offer o JOIN appointment a USING (appointment_id)
+                                WHERE o.waiting_id = who.waiting_id AND a.status = 'pending' AND a.held_until > now()) THEN
+        SELECT * INTO answer FROM book_as(acting, (
+          SELECT jsonb_build_array(jsonb_build_object('key', offer_key(who.waiting_id, free.slot_id, free.version), 'patient', p.mrn, 'test', t.code,
+                                                      'slot', free.slot_id, 'hold_seconds', 60 * s.offer_minutes))
+            FROM patient p, test t, site s WHERE p.patient_id = who.patient_id AND t.test_id = who.test_id AND s.site_id = who.site_id), false, false);
+        IF answer.verdict = 'held' THEN
+          INSERT INTO offer VALUES (who.waiting_id, free.slot_id, answer.appointment_id);
+          INSERT INTO notification (appointment_id, kind) VALUES (answer.appointment_id, 'offer');
+        END IF;
+        -- Whom this place does not fit is asked about the next one first: it is their turn still.
+        RETURN QUERY SELECT answer.verdict, CASE answer.verdict WHEN 'held' THEN who.waiting_id ELSE after END;
+        RETURN;
+      END IF;
     END IF;
-    RETURN answer.verdict;
+    IF clock_timestamp() > now() + interval '2 seconds' THEN
+      RETURN QUERY SELECT 'later'::text, who.waiting_id;
+      RETURN;
+    END IF;
+    after := who.waiting_id;
   END LOOP;
-  RETURN 'nobody';
+  RETURN QUERY SELECT 'nobody'::text, after;
 END $$;
 COMMENT ON FUNCTION offer_place IS
-  'Holds a free place for the first who waits for it and tells them: held, why it was not, or nobody when there is none for anybody. '
-  'Nobody has two offers at a time, or the same place twice, or is called in quiet hours. One at a time, because each takes locks.';
-
-
+  'Holds a free place for the first who waits for it, has a turn behind `after` and can be told in one of `ways`, and tells them: held, '
+  'why it was not, nobody when there is none for anybody, or later when there was no time to look at all; then, and after held, '
+  '`reached` is where the next call begins. Nobody has two offers at a time, or the same place twice, or is called in quiet hours. '
+  'One at a time, because each takes locks.';
 
 
 -- The reports -------------------------------------------------------------------------------------------------------
@@ -3952,10 +4038,10 @@ BEGIN
     SELECT p.code::text, t.code::text, extract(isodow FROM s.local_start)::integer, count(*), count(*) FILTER (WHERE a.status = 'noshow')
       FROM site p JOIN resource r USING (site_id)
       JOIN slot s ON s.resource_id = r.resource_id AND s.local_start >= first_day AND s.local_start < last_day + 1
-      JOIN appointment a ON a.appointment_id IN (SELECT o.appointment_id FROM occupancy o WHERE o.slot_id = s.slot_id
-                                                  UNION ALL
-                                                 SELECT e.appointment_id FROM appointment e WHERE e.slot_id = s.slot_id AND NOT e.active)
-       AND a.slot_id = s.slot_id
+     CROSS JOIN LATERAL (SELECT o.appointment_id FROM occupancy o WHERE o.slot_id = s.slot_id
+                          UNION ALL
+                         SELECT e.appointment_id FROM appointment e WHERE e.slot_id = s.slot_id AND NOT e.active) k
+      JOIN appointment a ON a.appointment_id = k.appointment_id AND a.slot_id = s.slot_id
       JOIN test t USING (test_id)
      WHERE (only_site IS NULL OR p.code = only_site) AND (acting.sites IS NULL OR p.site_id = ANY (acting.sites))
        AND a.status IN ('arrived', 'checked-in', 'fulfilled', 'noshow')
@@ -4084,7 +4170,7 @@ GRANT EXECUTE ON FUNCTION seal_audit, verify_audit, verify TO bookcli_desk, book
 GRANT EXECUTE ON FUNCTION add_staff, change_staff, reset_password, list_staff, list_sessions, revoke_sessions
    TO bookcli_desk, bookcli_admin;
 GRANT EXECUTE ON FUNCTION add_to_waitlist, waitlist, remove_from_waitlist TO bookcli_desk;
-GRANT EXECUTE ON FUNCTION offer_place TO bookcli_worker;
+GRANT EXECUTE ON FUNCTION end_waiting, offer_place TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION let_holds_expire TO bookcli_desk, bookcli_worker;
 GRANT EXECUTE ON FUNCTION find_slots, publish_hours TO bookcli_worker;
 GRANT EXECUTE ON FUNCTION day_board TO bookcli_desk;

@@ -111,6 +111,22 @@ def test_a_database_that_is_away_is_a_number_too(workers: Workers, tmp_path: Pat
     assert "oversold_slots" not in found
 
 
+def test_a_database_that_is_too_slow_to_count_is_not_said_to_be_away(clinic: Clinic, workers: Workers) -> None:
+    clinic.run(
+        "CREATE OR REPLACE FUNCTION app.measures(token text DEFAULT NULL)"
+        " RETURNS TABLE (name text, labels jsonb, value double precision) LANGUAGE plpgsql"
+        " AS $$ BEGIN RAISE EXCEPTION 'too slow' USING ERRCODE = '57014'; END $$"
+    )
+    found = command(workers.environment)
+    assert found["up"][labels(server="database")] == 1 and "messages_due" not in found
+
+
+def test_a_failure_of_last_week_is_counted_no_longer(clinic: Clinic, workers: Workers) -> None:
+    book(clinic, 2)
+    clinic.run("UPDATE notification SET failed_at = now() - notification_id * interval '5 days', reason = 'smtp-550'")
+    assert list(command(workers.environment)["messages_failed"].values()) == [1]
+
+
 def test_a_worker_serves_the_numbers_and_notes_its_tasks(clinic: Clinic, workers: Workers) -> None:
     port = free_port()
     process = workers.start("--metrics-port", str(port))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -9,7 +10,7 @@ import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput, NotFound
-from bookcli.core.services import appointments, audit, catalog, notifications, places, waitlist
+from bookcli.core.services import appointments, audit, catalog, notifications, patients, places, waitlist
 from tests.clinic import Clinic
 from tests.processes import Crowd
 from tests.worker.conftest import Workers, states
@@ -96,6 +97,7 @@ def test_a_place_is_held_as_long_as_the_site_says_and_never_by_two_workers(
 
 
 def _offer(context: Context) -> int:
+    context.settings = dataclasses.replace(context.settings, smtp_url="smtp://mail.example")
     notifications.sign_in_worker(context)
     return waitlist.offer(context)
 
@@ -158,3 +160,43 @@ def test_what_is_unknown_is_said(clinic: Clinic) -> None:
         waitlist.remove(clinic.context, 99)
     with pytest.raises(InvalidInput):
         waitlist.add(clinic.context, "P1", "mri", places.Wish("mri", ["north"], last_day="+400d"))
+
+
+def test_no_place_is_held_for_somebody_who_is_never_told(clinic: Clinic, full: list[str], working: Context) -> None:
+    for patient in (1, 2, 3, 4):
+        _wait(clinic, patient)
+    clinic.run("UPDATE patient SET consent = 'declined' WHERE mrn = 'P1'")
+    clinic.run("UPDATE patient SET channel = 'none' WHERE mrn = 'P2'")
+    clinic.run("UPDATE patient SET email = '', phone = '' WHERE mrn = 'P3'")
+    appointments.cancel(clinic.context, full[0])
+    assert waitlist.offer(working) == 1
+    assert [patient for patient, held in _waiting(clinic).items() if held] == ["P4"]
+
+
+def test_somebody_at_the_end_of_a_long_list_has_their_turn(clinic: Clinic, full: list[str], working: Context) -> None:
+    """Every look takes so long that no call of the database gets through the list."""
+    for patient in (1, 2, 3):
+        _wait(clinic, patient)
+    appointments.cancel(clinic.context, full[0])
+    clinic.run("ALTER FUNCTION app.next_offer RENAME TO quick_offer")
+    clinic.run(
+        "CREATE FUNCTION app.next_offer(w app.waiting) RETURNS TABLE (slot_id integer, version integer) LANGUAGE sql"
+        " SET search_path = app, ext AS $$ SELECT q.* FROM (SELECT pg_sleep(2.1) OFFSET 0) s, app.quick_offer(w) q"
+        " WHERE w.patient_id = (SELECT patient_id FROM app.patient WHERE mrn = 'P3') $$"
+    )
+    assert waitlist.offer(working) == 1
+    assert [patient for patient, held in _waiting(clinic).items() if held] == ["P3"]
+
+
+def test_who_waited_under_two_records_keeps_the_earlier_turn(clinic: Clinic, full: list[str], working: Context) -> None:
+    early, _, late = (_wait(clinic, patient) for patient in (1, 3, 2))
+    blood = waitlist.add(clinic.context, "P1", "blood", places.Wish("blood", ["north"]))[1]
+    patients.merge(clinic.context, "P2", "P1")
+    first = waitlist.list_(clinic.context, test="mri")[0]
+    assert (first["id"], first["patient"]) == (early, "P2")
+    assert [row["patient"] for row in waitlist.list_(clinic.context)] == ["P2", "P3", "P2"]
+    assert clinic.row("SELECT reason FROM waiting WHERE waiting_id = %s", (late,)) == ("removed",)
+    assert clinic.row("SELECT patient_id FROM waiting WHERE waiting_id = %s", (blood,)) == (2,)
+    appointments.cancel(clinic.context, full[0])
+    assert waitlist.offer(working) == 2, "the MRI, and a blood draw that was free all the time"
+    assert [bool(row["offered"]) for row in waitlist.list_(clinic.context)] == [True, False, True]

@@ -5,6 +5,7 @@ What must stay true: whose turn it is, is the database's to say.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
@@ -32,9 +33,23 @@ def remove(connection: Connection, number: int) -> str:
     return _word(connection, "SELECT app.remove_from_waitlist(%s, %s)", (number, connection.token))
 
 
-def offer(connection: Connection) -> str:
-    """held, why the place was not, or nobody."""
-    return _word(connection, "SELECT app.offer_place(%s)", (connection.token,))
+def end(connection: Connection) -> int:
+    """Ends the waiting of whoever was booked since or has no day left; how many."""
+    with call(connection, writes=True) as cursor:
+        cursor.execute("SELECT app.end_waiting(%s)", (connection.token,))
+        row = cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def offer(connection: Connection, ways: Sequence[str], after: int) -> tuple[str, int]:
+    """(held, why the place was not, nobody, or later; behind which turn to go on)."""
+    with call(connection, writes=True) as cursor:
+        values = (list(ways), after, connection.token)
+        cursor.execute("SELECT verdict, reached FROM app.offer_place(%s::text[], %s, %s)", values)
+        row = cursor.fetchone()
+    assert row is not None
+    return row[0], row[1]
 
 
 def _word(connection: Connection, statement: str, values: tuple[Any, ...]) -> str:

@@ -6,7 +6,7 @@ which judges every move as it judges any booking.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -20,8 +20,8 @@ from ..model.appointments import Verdict, sentence
 from ..model.requests import BookingRequest, Place
 from ..model.slots import Search, Slot
 from ..model.text import clean_note
-from . import availability, availability_changes, catalog, offers, patients, schedules, undo
-from .attempts import once
+from . import availability, availability_changes, catalog, offers, patients, schedules
+from .attempts import after_saving, once
 
 LOOK_AHEAD = timedelta(days=30)
 _MOST_SLOTS = 20_000
@@ -151,8 +151,10 @@ def apply(context: Context, made: Plan, reason: str, *, everybody: bool) -> Done
     availability_changes.period_changed(context, made.site, made.period)
     availability_changes.messages_due(context)
     numbers = closed[0].numbers or {}
-    left = schedules.affected(context, made.site, made.resource, *made.period)
-    return Done(int(numbers["closure"]), int(numbers["slots"]), moved, left)
+    closure_id = int(numbers["closure"])
+    with after_saving(f"Closure {closure_id}"):
+        left = schedules.affected(context, made.site, made.resource, *made.period)
+    return Done(closure_id, int(numbers["slots"]), moved, left)
 
 
 def _asked(context: Context, made: Plan, reason: str, *, everybody: bool) -> list[Verdict]:
@@ -164,24 +166,6 @@ def _asked(context: Context, made: Plan, reason: str, *, everybody: bool) -> lis
             context.connection(), place, made.period, reason, documents, all_or_nothing=everybody
         )
     )
-
-
-def take_back(context: Context, closure_id: int, references: Iterable[str]) -> list[str]:
-    """Opens again and moves those back whose old place is still theirs to have; the references of who stays moved.
-
-    For the same person within ten minutes, as every undo. Raises NotFound for a closure that is not in force.
-    """
-    schedules.reopen(context, closure_id)
-    movable = {row["reference"] for row in undo.possible(context) if row["action"] == "reschedule"}
-    return [reference for reference in references if reference not in movable or not _moved_back(context, reference)]
-
-
-def _moved_back(context: Context, reference: str) -> bool:
-    try:
-        undo.undo(context, reference)
-    except Refused:
-        return False
-    return True
 
 
 def _not_everybody(many: int) -> Refused:

@@ -217,8 +217,11 @@ def show(context: Context, number: int) -> dict[str, Any]:
 
 
 def retry(context: Context, number: int) -> None:
-    """Has a message sent now, whatever became of it. Raises NotFound, Refused `sending`."""
-    verdict = until_known(lambda: queries.retry(context.connection(), number))
+    """Has a message sent now, whatever became of it. Raises NotFound, OutcomeUnknown, Refused `sending`.
+
+    Asked once: when the answer is lost it may be sent already, and a second time would send another one.
+    """
+    verdict = once(lambda: queries.retry(context.connection(), number))
     if verdict == "message-unknown":
         raise _unknown()
     if verdict != "waiting":

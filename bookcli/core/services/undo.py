@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ..context import Context
@@ -42,18 +43,18 @@ def undo(context: Context, reference: str = "") -> Undone:
     if reference:
         appointment_id_of(reference)
     with pending.nothing_kept(AS_IT_WAS):
-        # Known before it is moved back, because the place that it leaves is free then.
-        last = reference or next((row["reference"] for row in possible(context)), "")
-        old = kernel.place_of(context.connection(), last) if last else None
-        verdicts = once(lambda: kernel.undo(context.connection(), last or None))
+        verdicts = once(lambda: kernel.undo(context.connection(), reference or None))
     first = verdicts[0]
     if first.verdict in UNKNOWN_THINGS:
         raise NotFound(sentence(first.verdict), code=first.verdict)
     if first.verdict != "undone":
         raise Refused(sentence(first.verdict, first.numbers), code=first.verdict, details=dict(first.numbers or {}))
-    availability_changes.booked(context, verdicts, moved=old)
-    availability_changes.messages_due(context)
     numbers: Mapping[str, Any] = first.numbers or {}
+    availability_changes.booked(context, verdicts)
+    for place in numbers["were"]:
+        start = datetime.fromisoformat(place["starts_at"])
+        availability_changes.booked(context, [], moved={**place, "starts_at": start})
+    availability_changes.messages_due(context)
     return Undone(str(numbers["action"]), tuple(verdicts), bool(numbers["message_sent"]))
 
 

@@ -14,7 +14,7 @@ from ..db import waitlist as queries
 from ..errors import InvalidInput, NotFound
 from ..model.appointments import sentence
 from ..model.patients import may_be_mrn
-from . import availability_changes, places, suggestions
+from . import availability_changes, notifications, places, suggestions
 from .attempts import until_known
 
 LONGEST = timedelta(days=365)
@@ -59,16 +59,26 @@ def remove(context: Context, number: int) -> None:
 
 
 def offer(context: Context) -> int:
-    """For a worker: holds free places for those who wait and has them told; how many."""
-    made = 0
-    for _ in range(MOST_OFFERS):
-        verdict = until_known(lambda: queries.offer(context.connection()))
+    """For a worker: holds free places for those who wait and can be told, and has them told; how many.
+
+    A list that is too long for one call is gone through in several, so that whoever is at its end has a turn too.
+    """
+    found = notifications.ways(context.settings)
+    until_known(lambda: queries.end(context.connection()))
+    made = asked = reached = 0
+    while asked < MOST_OFFERS:
+        verdict, reached = _offered(context, found, reached)
         if verdict == "nobody":
             break
+        asked += verdict != "later"
         made += verdict == "held"
     if made:
         availability_changes.messages_due(context)
     return made
+
+
+def _offered(context: Context, found: list[str], after: int) -> tuple[str, int]:
+    return until_known(lambda: queries.offer(context.connection(), found, after))
 
 
 def _unknown(code: str) -> NotFound:

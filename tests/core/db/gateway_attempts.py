@@ -134,7 +134,8 @@ ATTEMPTS = {
     ),
     "waitlist": Attempt("see-patients", "SELECT patient_name FROM app.waitlist(token => %s)"),
     "remove_from_waitlist": Attempt("book", "SELECT app.remove_from_waitlist(99, %s)"),
-    "offer_place": Attempt("send", "SELECT app.offer_place(%s)"),
+    "offer_place": Attempt("send", "SELECT verdict FROM app.offer_place(token => %s)"),
+    "end_waiting": Attempt("send", "SELECT app.end_waiting(%s)"),
     "measures": Attempt("verify", "SELECT name FROM app.measures(%s)"),
     "list_staff": Attempt("manage-staff", "SELECT name FROM app.list_staff(%s)"),
     "list_sessions": Attempt("manage-staff", "SELECT name FROM app.list_sessions(%s)"),
@@ -160,6 +161,7 @@ WORKERS_ONLY = {
     "mark_failed",
     "book_for",
     "offer_place",
+    "end_waiting",
     "publish_hours",
 }
 """What no desk may even call: it hands out what a message is written from, or books under another name."""

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from bookcli.core.db import notifications as queries
 from bookcli.core.db.engine import RetryableConflict
 from bookcli.core.errors import BookcliError, OutcomeUnknown, Unavailable
+from bookcli.core.services import notifications
 from bookcli.core.services.attempts import after_saving, until_known
+from tests.clinic import Clinic
 
 
 def _asking(*answers: BookcliError | str) -> Callable[[], str]:
@@ -50,3 +53,18 @@ def test_a_connection_the_server_ended_is_opened_again_once() -> None:
 def test_what_was_saved_but_not_read_back_is_never_told_as_unchanged() -> None:
     with pytest.raises(OutcomeUnknown, match="Patient P1 was saved"), after_saving("Patient P1"):
         raise Unavailable("The database does not answer.", hint="Nothing was changed.")
+
+
+def test_a_message_whose_answer_was_lost_is_not_sent_a_second_time(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def lost(_: object, number: int) -> str:
+        asked.append(number)
+        raise OutcomeUnknown("The answer was lost.")
+
+    monkeypatch.setattr(queries, "retry", lost)
+    with pytest.raises(OutcomeUnknown):
+        notifications.retry(clinic.context, 1)
+    assert asked == [1]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.errors import NotAllowed
-from bookcli.core.services import agenda, appointments, patients, schedules
+from bookcli.core.services import agenda, appointments, notifications, patients, schedules, visits
 from tests.clinic import Clinic
 
 
@@ -38,3 +40,29 @@ def test_the_day_and_the_closures_of_another_site_are_not_theirs(clinic: Clinic,
     (start,) = clinic.row("SELECT starts_at FROM slot WHERE slot_id = %s", (clinic.slot("mri"),))
     with pytest.raises(NotAllowed):
         schedules.close(bound, "north", "mri-1", start, start.replace(hour=23), "holiday")
+
+
+def test_a_message_about_another_site_too_is_not_theirs_to_send_again(clinic: Clinic, bound: Context) -> None:
+    clinic.run("UPDATE staff SET sites = NULL")
+    parts = [("mri", clinic.slot("mri", 1, 1)), ("xray", clinic.slot("xray", 1, 15))]
+    appointments.visit(bound, visits.requests("P1", parts), uuid.uuid4())
+    clinic.run("UPDATE staff SET sites = ARRAY[(SELECT site_id FROM site WHERE code = 'south')]")
+    rows = clinic.rows(
+        "SELECT notification_id, code FROM notification JOIN appointment USING (appointment_id)"
+        " JOIN slot USING (slot_id) JOIN site USING (site_id)"
+    )
+    assert len(rows) == 2
+    for number, _ in rows:
+        with pytest.raises(NotAllowed):
+            notifications.retry(bound, number)
+
+
+def test_their_own_message_is_sent_again_and_the_audit_says_about_whom(clinic: Clinic, bound: Context) -> None:
+    appointments.book(bound, clinic.request(1, "xray", clinic.slot("xray")))
+    (number,) = clinic.row("SELECT notification_id FROM notification")
+    notifications.stop(bound, number)
+    notifications.retry(bound, number)
+    noted = clinic.rows(
+        "SELECT action, patient_id FROM audit WHERE action IN ('stop-message', 'retry-message') ORDER BY audit_id"
+    )
+    assert noted == [("stop-message", 1), ("retry-message", 1)]

@@ -1,4 +1,4 @@
-"""A machine is closed and everybody on it moved at once, and all of it can be taken back."""
+"""A machine is closed and everybody on it moved at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bookcli.core.errors import Refused
+from bookcli.core.errors import OutcomeUnknown, Refused, Unavailable
 from bookcli.core.services import appointments, closings, schedules
 from tests.clinic import Clinic
 
@@ -82,18 +82,20 @@ def test_who_has_no_place_is_named_and_keeps_the_whole_from_being_done_if_so_wan
     assert closings.apply(clinic.context, plan, "repair", everybody=False).moved == ()
 
 
-def test_a_closing_is_taken_back_with_all_its_moves_that_still_fit(clinic: Clinic) -> None:
-    first, second = _book(clinic, 1, 4), _book(clinic, 2, 5)
-    done = closings.apply(clinic.context, _plan(clinic), "repair", everybody=True)
-    assert closings.take_back(clinic.context, done.closure_id, [one.reference or "" for one in done.moved]) == []
-    assert _starts(clinic, first, second) == [_start(clinic, 4), _start(clinic, 5)]
-    waiting = clinic.rows("SELECT DISTINCT kind FROM notification WHERE cancelled_at IS NULL")
-    assert waiting == [("confirmation",)], "nobody is told of what did not happen"
-    done = closings.apply(clinic.context, _plan(clinic), "repair", everybody=True)
-    appointments.cancel(clinic.context, first)
-    assert closings.take_back(clinic.context, done.closure_id, [first, second]) == [first], "it was cancelled since"
-    assert appointments.show(clinic.context, first)["status"] == "cancelled"
-    assert clinic.sound()
+def test_a_closing_that_cannot_be_shown_is_not_said_to_have_failed(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _book(clinic, 1, 4)
+    plan = _plan(clinic)
+
+    def away(*_: object) -> None:
+        raise Unavailable("The database is away.")
+
+    monkeypatch.setattr(schedules, "affected", away)
+    with pytest.raises(OutcomeUnknown) as unknown:
+        closings.apply(clinic.context, plan, "repair", everybody=True)
+    assert unknown.value.code == "saved-not-shown"
+    assert len(schedules.closures(clinic.context)) == 1
 
 
 def test_long_tests_get_room_enough(clinic: Clinic) -> None:

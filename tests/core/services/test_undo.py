@@ -9,12 +9,12 @@ import pytest
 
 from bookcli.core import clock
 from bookcli.core.context import Context
-from bookcli.core.db import gateway
+from bookcli.core.db import gateway, kernel
 from bookcli.core.errors import NotFound, Refused
 from bookcli.core.model.references import reference_of
 from bookcli.core.model.requests import BookingRequest, Place
 from bookcli.core.model.staff import SignedIn
-from bookcli.core.services import agenda, appointments, slots, undo, visits
+from bookcli.core.services import agenda, appointments, closings, schedules, slots, undo, visits
 from tests.clinic import Clinic
 
 pytestmark = pytest.mark.both_servers
@@ -31,6 +31,11 @@ def colleague(clinic: Clinic) -> Iterator[Context]:
 def _booked(clinic: Clinic, patient: int = 1, index: int = 0, test: str = "mri") -> str:
     outcome = appointments.book(clinic.context, clinic.request(patient, test, clinic.slot("mri", 1, index)))
     assert outcome.outcome == "booked"
+    return outcome.verdicts[0].reference or ""
+
+
+def _booked_at(clinic: Clinic, patient: int, slot: int) -> str:
+    outcome = appointments.book(clinic.context, clinic.request(patient, "mri", slot))
     return outcome.verdicts[0].reference or ""
 
 
@@ -89,6 +94,28 @@ def test_a_visit_is_undone_at_one_stroke(clinic: Clinic) -> None:
     assert clinic.sound()
 
 
+def test_a_visit_that_was_moved_at_one_stroke_goes_back_whole_or_not_at_all(clinic: Clinic) -> None:
+    parts = [("mri", clinic.slot("mri", 2, index)) for index in (4, 5)]
+    appointments.visit(clinic.context, visits.requests("P1", parts), uuid.uuid4())
+    references = [one[0] for one in clinic.rows("SELECT app.reference_of(appointment_id) FROM appointment")]
+    (start, end) = clinic.row("SELECT min(lower(during)), max(upper(during)) FROM appointment")
+    plan = closings.plan(clinic.context, "north", "mri-1", start, end)
+    done = closings.apply(clinic.context, plan, "repair", everybody=True)
+    schedules.reopen(clinic.context, done.closure_id)
+    moved = clinic.rows("SELECT appointment_id, slot_id FROM appointment ORDER BY 1")
+    other = _booked_at(clinic, 2, parts[1][1])
+    assert _refused(clinic.context, references[0]) == "slot-full"
+    assert clinic.rows("SELECT appointment_id, slot_id FROM appointment WHERE patient_id = 1 ORDER BY 1") == moved
+    assert clinic.rows("SELECT count(*) FROM audit WHERE action = 'undo'") == [(0,)]
+    appointments.cancel(clinic.context, other)
+    undone = undo.undo(clinic.context, references[0]).verdicts
+    left = sorted(slot for place in (undone[0].numbers or {})["were"] for slot in place["slots"])
+    assert (len(undone), left) == (2, sorted(slot for _, slot in moved)), "what is left is known to the cache"
+    where = clinic.rows("SELECT slot_id FROM appointment WHERE active ORDER BY 1")
+    assert where == sorted((slot,) for _, slot in parts)
+    assert clinic.sound()
+
+
 def test_the_key_of_an_undone_booking_does_not_claim_it_is_booked(clinic: Clinic) -> None:
     request = clinic.request(1, "mri", clinic.slot("mri"))
     appointments.book(clinic.context, request)
@@ -113,6 +140,62 @@ def test_whoever_was_told_of_a_cancellation_is_told_that_it_stands_again(clinic:
     _send(clinic)
     assert undo.undo(clinic.context).message_sent
     assert _messages(clinic) == [("confirmation", True), ("cancellation", True), ("confirmation", True)]
+
+
+def test_whom_the_clinics_other_systems_are_told_of_besides_is_told_that_it_stands_again(clinic: Clinic) -> None:
+    reference = _booked(clinic)
+    _send(clinic)
+    appointments.cancel(clinic.context, reference)
+    _send(clinic)
+    clinic.run(
+        "INSERT INTO notification (appointment_id, kind, moment, recipient)"
+        " SELECT appointment_id, kind, moment, 'webhook' FROM notification WHERE kind = 'cancellation'"
+    )
+    assert undo.undo(clinic.context).message_sent
+    assert _messages(clinic)[-2:] == [("cancellation", False), ("confirmation", True)]
+
+
+def test_who_may_have_been_told_by_a_sender_that_died_is_told_that_it_stands(clinic: Clinic) -> None:
+    reference = _booked(clinic)
+    _send(clinic)
+    appointments.cancel(clinic.context, reference)
+    clinic.run(
+        "UPDATE notification SET leased_until = now() - interval '1 second', attempts = 1 WHERE kind = 'cancellation'"
+    )
+    assert undo.undo(clinic.context).message_sent
+    assert _messages(clinic)[-1] == ("confirmation", True)
+
+
+def test_who_was_told_of_a_booking_before_it_was_moved_and_back_is_told_that_it_is_cancelled(clinic: Clinic) -> None:
+    reference = _booked(clinic)
+    _send(clinic)
+    _move(clinic.context, reference, clinic.slot("mri", 2, 3))
+    assert not undo.undo(clinic.context).message_sent
+    assert undo.undo(clinic.context).message_sent
+    assert _messages(clinic)[-1] == ("cancellation", True)
+
+
+def test_who_was_told_of_a_move_that_was_undone_is_told_so_though_it_was_moved_and_back_again(clinic: Clinic) -> None:
+    reference = _booked(clinic)
+    for _ in range(2):
+        _move(clinic.context, reference, clinic.slot("mri", 2, 3))
+        clinic.run(
+            "UPDATE notification SET sent_at = now(), attempts = 1 WHERE kind = 'change' AND notification_id = 2"
+        )
+        assert undo.undo(clinic.context).message_sent
+    assert _messages(clinic)[-1] == ("change", True)
+
+
+def test_a_reminder_that_was_dropped_because_of_a_mistake_is_sent_after_all(clinic: Clinic) -> None:
+    reference = _booked(clinic)
+    clinic.run(
+        "INSERT INTO notification (appointment_id, kind, moment)"
+        " SELECT appointment_id, 'reminder', now() FROM notification"
+    )
+    appointments.cancel(clinic.context, reference)
+    clinic.run("UPDATE notification SET cancelled_at = now(), reason = 'not-booked' WHERE kind = 'reminder'")
+    undo.undo(clinic.context)
+    assert ("reminder", True) in _messages(clinic)
 
 
 def test_a_place_that_somebody_took_meanwhile_cannot_be_had_again(clinic: Clinic) -> None:
@@ -172,6 +255,21 @@ def test_nobody_undoes_what_somebody_else_did_or_has_built_on(clinic: Clinic, co
     assert _refused(clinic.context, reference) == "nothing-to-undo"
     undo.undo(colleague)
     assert undo.undo(clinic.context).action == "book", "the colleague's step was taken back, so it is the last again"
+
+
+def test_whose_appointment_it_is_is_not_said_to_somebody_who_cannot_undo_it(clinic: Clinic, colleague: Context) -> None:
+    reference = _booked(clinic)
+    (verdict,) = kernel.undo(colleague.connection(), reference)
+    assert (verdict.verdict, verdict.patient, verdict.patient_name) == ("nothing-to-undo", None, None)
+
+
+def test_one_appointment_is_undone_however_much_was_done_since(clinic: Clinic) -> None:
+    reference = _booked(clinic)
+    clinic.run(
+        "INSERT INTO audit (staff, action, appointment_id, before) SELECT staff, 'cancel', 4711, '{}'"
+        " FROM audit CROSS JOIN generate_series(1, 250) WHERE action = 'book'"
+    )
+    assert undo.undo(clinic.context, reference).action == "book"
 
 
 def test_after_ten_minutes_it_is_too_late(clinic: Clinic) -> None:
