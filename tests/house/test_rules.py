@@ -16,6 +16,8 @@ EDGES = (
     "bookcli/tui/app.py",
     "bookcli/tui/calls.py",
     "worker/jobs.py",
+    "worker/running.py",
+    "worker/timetable.py",
 )
 SLOT_CACHE = "bookcli/core/adapters/slot_cache.py"
 CLOCK = "bookcli/core/clock.py"
