@@ -27,7 +27,7 @@ from ..core.model.staff import Person, SignedIn
 from ..core.services import screen_state
 from . import keys, themes
 from .calls import Bug, Calls, Later, as_bug
-from .kit import Confirm, Dialog, View, literal, said
+from .kit import SIGN_IN, Confirm, Dialog, View, literal, said
 from .screens import BY_ID, VIEWS, choices, help, sign_in
 from .undoing import Undo as Undo
 from .undoing import Undos
@@ -40,7 +40,6 @@ else:
 LOOK_SECONDS = 3.0
 BETWEEN = "between"
 """The mode in which nothing is shown, while one desk is cleared for somebody else."""
-_SIGN_IN = frozenset({"not-signed-in", "session-expired", "session-locked", "password-change-needed"})
 
 
 class DeskApp(App[None]):
@@ -67,7 +66,7 @@ class DeskApp(App[None]):
         self._undos = Undos(self)
         self._locked: sign_in.SignIn | None = None
         self._was = ""
-        self._held_toasts: list[tuple[str, str]] = []
+        self._waiting: list[Callable[[], Any]] = []
         self._last_key = time.monotonic()
         self._mouse_on = True
         self._colours(theme or self.kept.get("theme", "") or self.context.settings.theme)
@@ -95,7 +94,7 @@ class DeskApp(App[None]):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
+        self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without, group="begin")
 
     def on_unmount(self) -> None:
         self._write("\x1b[23;0t")
@@ -163,6 +162,9 @@ class DeskApp(App[None]):
 
     def _lit(self, lights: Lights) -> None:
         before, self.lights = self.lights, replace(lights, ended=())
+        if self.person is None and not self.is_locked and lights.database == "ok":
+            # It was started while the database was away.
+            self._begin() if not self.calls.is_asking(self, "begin") else None
         self._say_frame()
         if lights.person is not None:
             self.person = lights.person
@@ -189,9 +191,21 @@ class DeskApp(App[None]):
     def toast(self, sentence: str, severity: str = "information") -> None:
         """Says what has happened; while the desk is locked it waits until it is not."""
         if self._locked is not None:
-            self._held_toasts.append((sentence, severity))
+            self._waiting.append(partial(self.toast, sentence, severity))
             return
         self.notify(literal(sentence), severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether nobody has signed in, or not yet again."""
+        return self._locked is not None
+
+    def show(self, screen: Screen[Any], on_done: Callable[[Any], Any] | None = None) -> None:
+        """Pushes a screen, now or when whoever is at this desk has unlocked it; nobody else ever sees it."""
+        if self.is_locked:
+            self._waiting.append(partial(self.push_screen, screen, on_done))
+        else:
+            self.push_screen(screen, on_done)
 
     def did(self, sentence: str, undo: Undo | None = None) -> None:
         """Says what was done, and remembers how it is taken back."""
@@ -201,7 +215,7 @@ class DeskApp(App[None]):
 
     def explain(self, problem: BookcliError) -> None:
         """What is shown of an error that nobody else has said."""
-        if problem.code in _SIGN_IN:
+        if problem.code in SIGN_IN:
             self.ask_to_sign_in(name=self.person.name if self.person else "", why=problem.message)
             return
         if isinstance(problem, Unavailable) and problem.code == "database-away":
@@ -211,6 +225,13 @@ class DeskApp(App[None]):
                 return
             self._say_frame()
         self.toast(said(problem), "error")
+
+    def failed(self, problem: BookcliError) -> None:
+        """Says that what a key asked for was not done, even when it is known that the database is away."""
+        if isinstance(problem, Unavailable):
+            self.toast(said(problem), "error")
+        else:
+            self.explain(problem)
 
     def keep(self, **values: str) -> None:
         """Keeps how the screen is left, for the next start; nothing about a patient."""
@@ -238,7 +259,7 @@ class DeskApp(App[None]):
             self.switch_mode(entry.id)
         else:
             dialog: Dialog[Any] = entry.load()(*args)
-            self.push_screen(dialog, on_done)
+            self.show(dialog, on_done)
 
     # Signing in and locking
 
@@ -246,6 +267,7 @@ class DeskApp(App[None]):
         """Covers the screen until somebody signs in; what is behind it stays for `name`."""
         if self._locked is None:
             self._locked = sign_in.SignIn(name, why)
+            self.clear_notifications()
             self.push_screen(self._locked, self._entered)
 
     def _entered(self, entered: sign_in.Entered | None) -> None:
@@ -259,25 +281,33 @@ class DeskApp(App[None]):
 
     def _enter(self, session: SignedIn) -> None:
         """Somebody is at the desk: what was left there is theirs, or gone."""
-        self._locked = None
         same = self._was == session.name
         self._was = session.name
-        held, self._held_toasts = self._held_toasts, []
         if same:
-            for sentence, severity in held:
-                self.toast(sentence, severity)
+            self._unlock()
         else:
             self._undos.clear()
+            self._waiting.clear()
             self.call_later(self._start_over)
-        self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without)
+
+    def _unlock(self) -> None:
+        """What has come while the desk was locked happens now."""
+        self._locked = None
+        if isinstance(self.screen, Dialog):
+            self.screen.end_if_over()
+        waiting, self._waiting = self._waiting, []
+        for happens in waiting:
+            happens()
+        self._begin()
 
     async def _start_over(self) -> None:
-        """Nothing of what somebody else has left is there any more."""
+        """Nothing of what somebody else has left is there any more; until then the desk counts as locked."""
         await self.switch_mode(BETWEEN)
         for entry in VIEWS:
             await self.remove_mode(entry.id)
             self.add_mode(entry.id, entry.made)
         await self.switch_mode(VIEWS[0].id)
+        self._unlock()
 
     def _lock_when_idle(self) -> None:
         seconds = self.context.settings.lock_seconds
@@ -307,10 +337,6 @@ class DeskApp(App[None]):
         self._mouse_on = not self._mouse_on
         self._write("".join(f"\x1b[?{mode}{'h' if self._mouse_on else 'l'}" for mode in (1000, 1003, 1015, 1006)))
         self.toast("The mouse works here." if self._mouse_on else "The mouse selects text, as in any terminal.")
-
-    async def action_back(self) -> None:
-        if len(self.screen_stack) > 1:
-            await self.pop_screen()
 
     def action_leave(self) -> None:
         if not any(getattr(screen, "unsaved", False) for stack in self._screen_stacks.values() for screen in stack):

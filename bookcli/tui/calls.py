@@ -227,7 +227,7 @@ class Calls:
         try:
             with self.context.another() as context:
                 for item in source(context, *args):
-                    if following.stopped or self._loop is None:
+                    if following.stopped or self._loop is None or not owner.is_running:
                         return
                     if item is not None:
                         self._later(self._told, owner, following, on_item, item)
@@ -254,11 +254,16 @@ class Calls:
 
     def _done(self, call: Call, answer: Any) -> None:
         if self._forget(call) and call.on_done is not None:
-            call.owner.call_later(_handed, call.on_done, answer)
+            call.owner.call_later(self._answered, call, call.on_done, answer)
 
     def _failed(self, call: Call, problem: BookcliError) -> None:
         if self._forget(call):
-            call.owner.call_later(_handed, call.on_error or self._complain, problem)
+            call.owner.call_later(self._answered, call, call.on_error or self._complain, problem)
+
+    async def _answered(self, call: Call, what: Callable[..., Any], item: Any) -> None:
+        """Hands an answer over, unless whoever asked has asked again since it was put into their queue."""
+        if not (call.group and (id(call.owner), call.group) in self._newest):
+            await _handed(what, item)
 
     def _told(self, owner: MessagePump, following: Following, what: Callable[..., Any], *item: Any) -> None:
         if not following.stopped and owner.is_running:

@@ -106,8 +106,8 @@ class Holding:
         self._over, self.held, self._wanted = True, None, None
 
     def lost(self) -> None:
-        """The place is gone, as the database says."""
-        self.held, self._asked = None, None
+        """The place is gone, as the database says: it is not asked for again until somebody wants a place."""
+        self.held = self._asked = self._wanted = None
 
     def hand_over(self) -> str:
         """Holds nothing any more; the reference of what was held, which whoever asks must give back, or nothing."""

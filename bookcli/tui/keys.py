@@ -26,7 +26,6 @@ GLOBAL: list[BindingType] = [
     Binding("u", "undo", "Undo", id="undo", show=False),
     Binding("ctrl+l", "lock", "Lock or switch user", id="lock", show=False),
     Binding("percent_sign", "mouse", "Mouse on or off", id="mouse", show=False),
-    Binding("escape", "back", "Back", id="back.view", show=False),
     Binding("q", "leave", "Quit", id="quit"),
 ]
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 500
 WIDEST_CELL = 32
+SIGN_IN = frozenset({"not-signed-in", "session-expired", "session-locked", "password-change-needed"})
+"""Refusals after which somebody has to sign in."""
 Result = TypeVar("Result")
 
 WIDTHS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
@@ -137,7 +140,11 @@ class View(Asking, Screen[None]):
 
 
 class Dialog(Asking, ModalScreen[Result]):
-    """Something above a view that ends with a result, None when it was left. Override `body`."""
+    """Something above a view that ends with a result, None when it was left. Override `body`.
+
+    It ends when it is in front: an answer that comes while something lies above it ends it as soon as that has gone,
+    and while the desk is locked as soon as whoever locked it is back. `ENDS_LOCKED`: even while the desk is locked.
+    """
 
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
@@ -146,6 +153,8 @@ class Dialog(Asking, ModalScreen[Result]):
         Binding("f1", "app.help", "Help", id="help.dialog", show=False),
     ]
     HEADING: ClassVar[str] = ""
+    ENDS_LOCKED: ClassVar[bool] = False
+    _end: tuple[Result | None] | None = None
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog"):
@@ -156,6 +165,25 @@ class Dialog(Asking, ModalScreen[Result]):
     def body(self) -> ComposeResult:
         """What is in the dialog."""
         yield from ()
+
+    def dismiss(self, result: Result | None = None) -> AwaitComplete:
+        """Ends with a result, now or when it is in front again: Textual would take away whatever is in front."""
+        if not self._may_end:
+            self._end = (result,)
+            return AwaitComplete()
+        return super().dismiss(result)
+
+    @property
+    def _may_end(self) -> bool:
+        return self.is_active and (self.ENDS_LOCKED or not self.desk.is_locked)
+
+    def on_screen_resume(self) -> None:
+        self.end_if_over()
+
+    def end_if_over(self) -> None:
+        """Ends with the result that came while it could not."""
+        if self._end is not None and self._may_end:
+            self.dismiss(*self._end)
 
     @property
     def unsaved(self) -> bool:
@@ -176,6 +204,8 @@ class Dialog(Asking, ModalScreen[Result]):
 
 class Confirm(Dialog[bool]):
     """A question whose harmless answer has the focus; `n` and `esc` give it too."""
+
+    ENDS_LOCKED = True
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "answer(False)", "No", id="confirm.no", show=False),

@@ -8,9 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core import clock
+from ..core.errors import BookcliError, Unavailable
 from .calls import Later
 from .kit import Confirm
 
@@ -68,7 +70,14 @@ class Undos:
             self._desk.calls.ask(self._desk, undo.possible, on_done=self._asked)
 
     def _take(self, done: Undo) -> None:
-        self._desk.calls.ask(self._desk, done.service, *done.args, on_done=lambda told: self._taken(done, told))
+        taken, kept = partial(self._taken, done), partial(self._not_taken, done)
+        self._desk.calls.ask(self._desk, done.service, *done.args, on_done=taken, on_error=kept)
+
+    def _not_taken(self, done: Undo, problem: BookcliError) -> None:
+        """In an outage it can still be taken back later, and comes first again."""
+        if isinstance(problem, Unavailable):
+            self.add(done)
+        self._desk.failed(problem)
 
     def _taken(self, done: Undo, told: object) -> None:
         self._desk.toast(told if isinstance(told, str) else done.sentence)
@@ -90,4 +99,4 @@ class Undos:
             yes="Take back",
         )
         take = of_appointment(last["reference"])
-        self._desk.push_screen(question, lambda agreed: self._take(take) if agreed else None)
+        self._desk.show(question, lambda agreed: self._take(take) if agreed else None)

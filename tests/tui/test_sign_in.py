@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.db import engine
-from bookcli.core.services import appointments, staff
+from bookcli.core.services import appointments, patients, staff
 from tests.clinic import Clinic
+from tests.faults import outages
 from tests.people import FIRST_PASSWORD, PASSWORD, another_desk, cheap, hire
+from tests.servers import Server
 from tests.tui.harness import SMALL, Seat, sit
 
 __all__ = ["cheap"]
@@ -138,6 +142,77 @@ def test_a_session_that_was_ended_elsewhere_asks_to_sign_in(clinic: Clinic, owne
         await seat.sees("Password")
         await seat.press(f"paste:{PASSWORD}", "enter")
         await seat.sees("No slots")
+
+    with _at_desk(clinic, owner) as desk:
+        sit(desk, play)
+
+
+async def locks_before_the_answer(seat: Seat, key: str, frozen: contextlib.AbstractContextManager[None]) -> None:
+    """Presses a key that changes something and locks the desk at once; returns when the answer has come."""
+    with frozen:
+        await seat.press(key)
+        # As a lock does, which would tell the database too, and perhaps before the key.
+        seat.app.ask_to_sign_in(name="ana")
+        await seat.sees("Locked", "ana")
+    await seat.eventually(lambda: not seat.app.calls._running, "everything answered")
+    await seat.pilot.pause()
+    await seat.sees("Locked", "ana")
+
+
+def test_an_answer_under_the_lock_neither_opens_the_desk_nor_is_lost(
+    clinic: Clinic, owner: engine.Connection, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("? Help", "No slots")
+        await seat.press("3", "text:P1")
+        await seat.sees("nothing ahead")
+        await seat.press("enter")
+        await seat.sees("Number    P1")
+        await seat.press("e")
+        await seat.sees("Edit P1", "^s Save")
+        await seat.press("text: Schmidt")
+        await locks_before_the_answer(seat, "ctrl+s", outages.frozen(server, database))
+        assert patients.get(clinic.context, "P1").name == "Ana Müller Schmidt"
+        assert not seat.app._notifications
+        assert "P1" not in seat.text()
+        await seat.press("q", "escape", "1")
+        await seat.sees("Locked")
+        await seat.press("escape", f"paste:{PASSWORD}", "enter")
+        await seat.misses("Locked", "Edit P1")
+        await seat.hears("Patient P1 is changed.")
+        await seat.sees("Name      Ana Müller Schmidt")
+
+    with _at_desk(clinic, owner) as desk:
+        sit(desk, play)
+
+
+@pytest.mark.parametrize("who", ["ana", "ben"])
+def test_a_booking_under_the_lock_is_shown_to_whoever_booked_and_to_nobody_else(
+    clinic: Clinic, owner: engine.Connection, server: Server, database: str, who: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("]")
+        await seat.sees("Laboratory", "08:00")
+        await seat.press("right", "n")
+        await seat.sees("Patient", "mri · mri-contrast")
+        await seat.press("text:muller")
+        await seat.sees("P1", "nothing ahead")
+        await seat.press("enter", "text:mri", "enter")
+        await seat.sees("◐ Held 4:5")
+        await locks_before_the_answer(seat, "enter", outages.frozen(server, database))
+        assert clinic.row("SELECT status::text FROM appointment") == ("booked",)
+        assert "Müller" not in seat.text()
+        await seat.press("shift+tab", "ctrl+u", f"text:{who}", "tab", f"paste:{PASSWORD}", "enter")
+        await seat.misses("Locked")
+        if who == "ana":
+            await seat.sees("BOOKED", "Ana Müller P1")
+            await seat.press("enter")
+            await seat.misses("BOOKED", "mri · mri-contrast")
+        else:
+            await seat.sees("Clinic North", "ben", "today")
+            assert "BOOKED" not in seat.text()
+            assert not seat.app._notifications
 
     with _at_desk(clinic, owner) as desk:
         sit(desk, play)

@@ -17,24 +17,23 @@ from textual.content import Content
 from textual.widgets import Input
 
 from ...core import clock
-from ...core.errors import BookcliError, Unavailable
+from ...core.errors import BookcliError
 from ...core.model.text import fold
-from ..app import Undo
 from ..calls import Following, Later
-from ..kit import Confirm, Notice, Table, View, literal, said, text
+from ..kit import Confirm, Notice, Table, View, literal, text
+from ..undoing import of_appointment
+from ..widgets.appointment_facts import MARKS
 
 if TYPE_CHECKING:
-    from ...core.services import agenda, appointments, slots, undo
+    from ...core.services import agenda, appointments, slots
 else:
-    agenda, appointments, slots, undo = Later("agenda"), Later("appointments"), Later("slots"), Later("undo")
+    agenda, appointments, slots = Later("agenda"), Later("appointments"), Later("slots")
 
 POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
 BURST_SECONDS = 0.1
 ORDER = {"arrived": 0, "checked-in": 1, "booked": 2, "pending": 3, "fulfilled": 4, "noshow": 5, "cancelled": 6}
-GLYPHS = {
-    "arrived": "● arrived", "checked-in": "◉ checked in", "booked": "○ booked", "pending": "◐ held",
-    "fulfilled": "✓ done", "noshow": "✕ no-show", "cancelled": "– cancelled",
-}  # fmt: skip
+WORDS = {"checked-in": "checked in", "pending": "held", "fulfilled": "done", "noshow": "no-show"}
+"""Statuses that have another name at the desk."""
 SENTENCES = {"arrived": "has arrived", "checked-in": "is checked in", "fulfilled": "is done", "noshow": "did not come"}
 Fact = Mapping[str, Any]
 
@@ -87,7 +86,8 @@ class AgendaScreen(View):
 
     def _cells(self, row: Fact) -> tuple[object, ...]:
         begins = clock.to_local(row["starts_at"], row["zone"])
-        status = GLYPHS.get(row["status"], row["status"])
+        mark, _ = MARKS.get(row["status"], ("○", ""))
+        status = f"{mark} {WORDS.get(row['status'], row['status'])}"
         who = (row["patient_name"], row["patient"])
         return (f"{begins:%H:%M}", status, self._waits(row), *who, row["test"], row["resource"])
 
@@ -106,7 +106,8 @@ class AgendaScreen(View):
     def reload(self) -> None:
         site = self.desk.site
         self._soon = False
-        if site is not None:
+        # A look that nobody sees would be written down all the same; coming to the front asks anew.
+        if site is not None and self.is_active:
             self._day = clock.today(site.zone)
             self.call(agenda.day, site.code, self._day, on_done=self._shown, on_error=self._failed, group="agenda")
 
@@ -188,7 +189,7 @@ class AgendaScreen(View):
         self.query_one(Table).focus()
 
     def on_table_opened(self, event: Table.Opened) -> None:
-        self.desk.open_appointment(event.row["reference"], on_done=lambda _: self.reload())
+        self.desk.open_appointment(event.row["reference"])
 
     def action_step(self, status: str) -> None:
         row = self.query_one(Table).current
@@ -206,17 +207,12 @@ class AgendaScreen(View):
         self.call(appointments.set_status, row["reference"], status, on_done=done, on_error=self._not_stepped)
 
     def _not_stepped(self, problem: BookcliError) -> None:
-        """Says so even when it is known that the database is away: a key was pressed, and nothing was noted."""
-        if isinstance(problem, Unavailable):
-            self.desk.toast(said(problem), "error")
-        else:
-            self.desk.explain(problem)
+        self.desk.failed(problem)
         self.reload()
 
     def _stepped(self, row: Fact, status: str, _: object) -> None:
         name = row["patient_name"]
-        back = Undo(f"{name} is as before.", undo.undo, (row["reference"],))
-        self.desk.did(f"{name} {SENTENCES[status]}.", back)
+        self.desk.did(f"{name} {SENTENCES[status]}.", of_appointment(row["reference"]))
         self.reload()
 
 

@@ -14,7 +14,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
-from ...core.errors import BookcliError
+from ...core.errors import BookcliError, Unavailable
 from ...core.model.appointments import CANCELLATION_REASONS, Outcome, Verdict
 from ...core.services import appointments, reception
 from ...core.services.reception import Whole
@@ -99,7 +99,7 @@ class AppointmentScreen(Dialog[None]):
         self.reload()
 
     def _shown(self, whole: Whole) -> None:
-        self._whole, self._busy = whole, False
+        self._whole = whole
         facts = whole.facts
         self.query_one(Notice).clear()
         self.query_one("#all").display = True
@@ -119,7 +119,6 @@ class AppointmentScreen(Dialog[None]):
             self.set_focus(first)
 
     def _failed(self, problem: BookcliError) -> None:
-        self._busy = False
         if self._whole is None:
             self.query_one(Notice).say("error", text(said(problem)), "r tries again")
         self.desk.explain(problem)
@@ -137,12 +136,24 @@ class AppointmentScreen(Dialog[None]):
 
     def _do(self, service: Callable[..., Any], *args: Any, done: str) -> None:
         """Changes the appointment once; another key while that is on its way does nothing."""
-        if self._busy:
-            return
+        if not self._busy:
+            self._ask(service, *args, on_done=lambda _: self._did(done))
+
+    def _ask(self, service: Callable[..., Any], *args: Any, on_done: Callable[[Any], Any]) -> None:
+        """Asks as the desk, which is told what became of it even when this has been left."""
         self._busy = True
-        self.call(service, self._reference, *args, on_done=lambda _: self._did(done), on_error=self._failed)
+        how: dict[str, Any] = {"on_done": on_done, "on_error": self._not_done}
+        self.desk.calls.ask(self.desk, service, self._reference, *args, **how)
+
+    def _not_done(self, problem: BookcliError) -> None:
+        """Says so; unless nothing can be asked, somebody else has perhaps changed it."""
+        self._busy = False
+        self.desk.failed(problem)
+        if not isinstance(problem, Unavailable):
+            self.reload()
 
     def _did(self, done: str) -> None:
+        self._busy = False
         self.desk.did(f"{self._reference} {done}.", of_appointment(self._reference))
         self.reload()
 
@@ -151,10 +162,10 @@ class AppointmentScreen(Dialog[None]):
 
     def action_release(self) -> None:
         if not self._busy:
-            self._busy = True
-            self.call(appointments.release, self._reference, on_done=self._released, on_error=self._failed)
+            self._ask(appointments.release, on_done=self._released)
 
     def _released(self, verdicts: list[Verdict]) -> None:
+        self._busy = False
         self.desk.did(f"{self._reference} was given back.")
         self.reload()
 

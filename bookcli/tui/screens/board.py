@@ -16,7 +16,7 @@ from textual.content import Content
 
 from ...core import clock
 from ...core.errors import BookcliError
-from ...core.model.board import Board
+from ...core.model.board import Board, Cell
 from ...core.model.text import visible
 from ..calls import Following, Later
 from ..kit import Notice, View, literal, text
@@ -105,7 +105,8 @@ class BoardScreen(View):
         """Asks for the day; what is shown stays until the answer is there."""
         site = self.desk.site
         self._soon = False
-        if site is not None:
+        # A look that nobody sees would be written down all the same; coming to the front asks anew.
+        if site is not None and self.is_active:
             self.call(board.day, site.code, self._day, on_done=self._shown, on_error=self._failed, group="day")
 
     def _shown(self, found: Board) -> None:
@@ -206,7 +207,7 @@ class BoardScreen(View):
 
     def _choose_test(self, tests: list[tuple[str, str]]) -> None:
         question = Choices("Only resources that perform", [("all", "every test"), *tests], self._test or "all")
-        self.app.push_screen(question, self._filtered)
+        self.desk.show(question, self._filtered)
 
     def _filtered(self, test: str | None) -> None:
         if test is not None:
@@ -217,9 +218,12 @@ class BoardScreen(View):
     def on_board_grid_opened(self, event: BoardGrid.Opened) -> None:
         event.stop()
         if self._board is not None:
-            self.app.push_screen(Slot(self._board, event.cell), lambda wish: self.action_book() if wish else None)
+            self.app.push_screen(Slot(self._board, event.cell), lambda wish: self._book(event.cell) if wish else None)
 
     def action_book(self) -> None:
         cell = self.query_one(BoardGrid).cell
         if cell is not None:
-            self.desk.open_booking(cell, self._test, on_done=lambda _: self.reload())
+            self._book(cell)
+
+    def _book(self, cell: Cell) -> None:
+        self.desk.open_booking(cell, self._test)

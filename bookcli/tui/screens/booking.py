@@ -160,6 +160,7 @@ class Booking(Dialog[Outcome]):
 
     def on_patient_finder_chosen(self, event: PatientFinder.Chosen) -> None:
         event.stop()
+        self._book_next = False
         if event.patient == self._patient:
             if event.patient is not None:
                 self._go_on_from_patient()
@@ -185,14 +186,17 @@ class Booking(Dialog[Outcome]):
     # Offers
 
     def _ask_soon(self) -> None:
+        """Asks when nobody types any more; from now on nothing is chosen that was offered for something else."""
+        self._chosen, self._book_next = None, False
+        self.form.offers.show(())
+        self.form.say_aloud(None, self._known)
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(DEBOUNCE, self._ask)
 
     def _ask(self) -> None:
         """Asks for offers; what was held for something else is given back first."""
-        self._chosen = None
-        self.form.say_aloud(None, self._known)
+        self._timer = None
         before = self._holding.hand_over()
         if not self._line.tests:
             self.form.offers.show(())
@@ -208,6 +212,9 @@ class Booking(Dialog[Outcome]):
         )  # fmt: skip
 
     def _offered(self, found: list[Offer]) -> None:
+        if self._timer is not None:
+            # It was asked before the last letter: another answer will come.
+            return
         self.form.offers.show(found)
         self.form.say_problem(None)
         cell = self._cell
@@ -349,7 +356,7 @@ class Booking(Dialog[Outcome]):
         if outcome.outcome == "booked":
             reference = outcome.verdicts[0].reference or ""
             self.desk.did(f"BOOKED {reference}.", of_appointment(reference))
-        self.app.push_screen(Answer(outcome, who), lambda then: self._finished(outcome, then))
+        self.desk.show(Answer(outcome, who), lambda then: self._finished(outcome, then))
 
     def _finished(self, outcome: Outcome, then: str | None) -> None:
         desk = self.desk
@@ -365,7 +372,7 @@ class Booking(Dialog[Outcome]):
 
     def action_new_patient(self) -> None:
         words = self.form.finder.input.value if self._patient is None else ""
-        self.app.push_screen(NewPatient(words), self._new_patient)
+        self.desk.show(NewPatient(words), self._new_patient)
 
     def _new_patient(self, patient: Patient | None) -> None:
         if patient is not None:
@@ -379,10 +386,14 @@ class Booking(Dialog[Outcome]):
         self.app.push_screen(Confirm("Leave without booking?", more, yes="Leave", no="Keep"), self._left)
 
     def on_unmount(self) -> None:
-        self._holding.let_go()
+        # What is being booked must not be given back under way.
+        if self._settling.under_way:
+            self._holding.booked()
+        else:
+            self._holding.let_go()
 
 
-NOT_KNOWN = "The answer of the database is not there yet. The place stays held for some minutes; nothing is kept."
+NOT_KNOWN = "The answer of the database is not there yet. It may still be booked, or kept as PENDING."
 
 
 def _same(offer: Offer, outcome: Outcome) -> bool:

@@ -137,7 +137,7 @@ class MessagesScreen(View):
 
     def on_table_opened(self, event: Table.Opened) -> None:
         if event.row["reference"]:
-            self.desk.open_appointment(event.row["reference"], on_done=lambda _: self.reload())
+            self.desk.open_appointment(event.row["reference"])
         else:
             self.desk.toast(NOWHERE)
 
@@ -145,7 +145,13 @@ class MessagesScreen(View):
         row: Fact | None = self.query_one(Table).current
         if row is not None and row["reference"]:
             what = (row["reference"], row["kind"], row["channel"] or "")
-            self.call(notifications.preview, *what, on_done=partial(self._read, row), group="preview")
+            self.call(
+                notifications.preview,
+                *what,
+                on_done=partial(self._read, row),
+                on_error=self.desk.failed,
+                group="preview",
+            )
         elif row is not None:
             self.desk.toast(NOWHERE)
 
@@ -183,11 +189,8 @@ class MessagesScreen(View):
         self.reload()
 
     def _not_changed(self, problem: BookcliError) -> None:
-        """Said even when it is known that the database is away: a key was pressed, and nothing was changed."""
-        if isinstance(problem, Unavailable):
-            self.desk.toast(said(problem), "error")
-        else:
-            self.desk.explain(problem)
+        self.desk.failed(problem)
+        if not isinstance(problem, Unavailable):
             self.reload()
 
 

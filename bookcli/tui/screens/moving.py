@@ -56,6 +56,11 @@ class Moving(Dialog[Outcome]):
         self._ask()
         self.query_one(OfferList).focus()
 
+    def action_leave(self) -> None:
+        """Leaves, but not while nobody knows yet whether it has moved."""
+        if not self._busy:
+            super().action_leave()
+
     def on_input_changed(self) -> None:
         if self._timer is not None:
             self._timer.stop()
@@ -72,7 +77,7 @@ class Moving(Dialog[Outcome]):
         day = max(clock.to_local(facts["starts_at"], facts["zone"]).date(), today)
         days = line.days or (max(day - DAYS / 2, today), day + DAYS)
         line = replace(line, tests=(facts["test"],), site=facts["site"], days=days, patient="")
-        self.call(reception.offered, line, "", near, on_done=self._offered, on_error=self._failed, group="offers")
+        self.call(reception.offered, line, "", near, on_done=self._offered, on_error=self._say_failed, group="offers")
 
     def _offered(self, found: list[Offer]) -> None:
         free = [one for one in found if one.parts[0].slot_id != self._facts["slot_id"]]
@@ -99,6 +104,9 @@ class Moving(Dialog[Outcome]):
 
     def _failed(self, problem: BookcliError) -> None:
         self._busy = False
+        self._say_failed(problem)
+
+    def _say_failed(self, problem: BookcliError) -> None:
         self._say(text(f"▲ {said(problem)}", "$text-error"))
 
     def _say(self, words: Content | None) -> None:

@@ -80,6 +80,11 @@ class NewPatient(Dialog[Patient]):
     def unsaved(self) -> bool:
         return any(words for name, words in self._typed.items() if (name, words) != ("name", self._words))
 
+    def action_leave(self) -> None:
+        """Leaves, but not while nobody knows yet whether it is saved."""
+        if not self._saving:
+            super().action_leave()
+
     def on_input_changed(self, event: Input.Changed) -> None:
         self._timer.stop()
         self._timer = self.set_timer(DEBOUNCE, self._look)
@@ -104,7 +109,8 @@ class NewPatient(Dialog[Patient]):
         return action != "take" or bool(self._twins)
 
     def action_take(self) -> None:
-        self.dismiss(self._twins[0])
+        if not self._saving:
+            self.dismiss(self._twins[0])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         last = list(FIELDS)[-1]

@@ -197,7 +197,7 @@ class PatientsScreen(View):
 
     def action_new(self) -> None:
         words = self.finder.input.value if self.finder.chosen is None else ""
-        self.app.push_screen(NewPatient(words), self._made)
+        self.desk.show(NewPatient(words), self._made)
 
     def on_patient_finder_nobody(self, event: PatientFinder.Nobody) -> None:
         event.stop()
@@ -209,7 +209,7 @@ class PatientsScreen(View):
 
     def on_table_opened(self, event: Table.Opened) -> None:
         event.stop()
-        self.desk.open_appointment(event.row["reference"], on_done=lambda _: self.reload())
+        self.desk.open_appointment(event.row["reference"])
 
 
 def _is_ahead(row: Fact) -> bool:

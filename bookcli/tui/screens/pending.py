@@ -180,7 +180,7 @@ class PendingScreen(View):
         self.reload()
 
     def _not_dropped(self, problem: BookcliError) -> None:
-        self.desk.toast(said(problem), "error")
+        self.desk.failed(problem)
         self.reload()
 
 

@@ -110,6 +110,7 @@ class QuickLine(Dialog[Outcome]):
         else:
             self._waits = False
         self._ask()
+        self._go_on()
 
     def _found(self, words: str, found: list[Patient]) -> None:
         if self._chosen is not None or words != self._line.patient:
@@ -214,7 +215,7 @@ class QuickLine(Dialog[Outcome]):
         self.desk.call_later(self.desk.open, "booking", None, "", begun)
 
     def action_new_patient(self) -> None:
-        self.app.push_screen(NewPatient(self._line.patient), self._new_patient)
+        self.desk.show(NewPatient(self._line.patient), self._new_patient)
 
     def _new_patient(self, patient: Patient | None) -> None:
         if patient is not None:

@@ -39,6 +39,7 @@ class NewPassword(Dialog[bool]):
     """
 
     HEADING = "Choose a password of your own"
+    ENDS_LOCKED = True
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "app.quit", "Quit", priority=True, id="quit.password")]
 
     def __init__(self, old: str) -> None:
@@ -78,6 +79,8 @@ class Entered(NamedTuple):
 
 class SignIn(Dialog[Entered]):
     """Covers the screen until somebody has signed in; `who` is whose work waits behind it, if anybody's."""
+
+    ENDS_LOCKED = True
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "start_anew", show=False),

@@ -15,7 +15,7 @@ from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model.board import Board, Cell
 from ..calls import Later
-from ..kit import Dialog, Notice, Table, text, together
+from ..kit import SIGN_IN, Dialog, Notice, Table, text, together
 from ..widgets.slot_detail import count
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Slot(Dialog[str]):
 
     def _failed(self, problem: BookcliError) -> None:
         self.query_one(Notice).say("error", text(problem.message), text(problem.hint).plain)
-        if problem.code in ("not-signed-in", "session-expired", "session-locked"):
+        if problem.code in SIGN_IN:
             self.desk.explain(problem)
 
     def on_table_opened(self, event: Table.Opened) -> None:

@@ -162,7 +162,7 @@ class PatientFinder(Vertical):
             self.post_message(self.Chosen(None))
         if self._timer is not None:
             self._timer.stop()
-        self._waits = bool(event.value.strip())
+        self._waits, self._entered = bool(event.value.strip()), False
         self._timer = self.set_timer(DEBOUNCE, self.look)
 
     def look(self) -> None:
@@ -193,10 +193,13 @@ class PatientFinder(Vertical):
 
     def _failed(self, problem: BookcliError) -> None:
         self._away, self._waits = True, False
+        entered, self._entered = self._entered, False
         self._list.display = False
         words = f"▲ {visible(problem.message)} {self._hint}"
         self._say(Content.styled(words.rstrip(), "$text-warning"))
         cast("DeskApp", self.app).explain(problem)
+        if entered and is_mrn(self.input.value.strip()):
+            self._take()
 
     def _say_warnings(self) -> None:
         current = self._list.current
