@@ -162,9 +162,9 @@ class DeskApp(App[None]):
 
     def _lit(self, lights: Lights) -> None:
         before, self.lights = self.lights, replace(lights, ended=())
-        if self.person is None and not self.is_locked and lights.database == "ok":
-            # It was started while the database was away.
-            self._begin() if not self.calls.is_asking(self, "begin") else None
+        unknown = self.person is None and not self.is_locked and lights.database == "ok"
+        if unknown and not self.calls.is_asking(self, "begin"):
+            self._begin()  # it was started while the database was away
         self._say_frame()
         if lights.person is not None:
             self.person = lights.person
