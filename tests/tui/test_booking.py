@@ -6,7 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from bookcli.core.services import appointments, board
+from bookcli.core.context import Context
+from bookcli.core.model.appointments import Outcome
+from bookcli.core.model.text import visible
+from bookcli.core.services import appointments, board, reception
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
@@ -115,6 +118,44 @@ def test_a_place_taken_while_it_is_chosen_is_refused_and_everything_typed_stays(
 
     sit(clinic.context, play, SMALL)
     assert clinic.sound()
+
+
+def test_a_place_that_was_refused_is_not_asked_for_again(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    hold = reception.hold
+
+    def counted(context: Context, before: str, wanted: reception.Wanted) -> Outcome:
+        asked.append(wanted)
+        return hold(context, before, wanted)
+
+    monkeypatch.setattr(reception, "hold", counted)
+
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        await seat.press("shift+tab")
+        appointments.book(clinic.context, clinic.request(2, "mri", clinic.slot("mri", 1, 1)))
+        await seat.press("down", "enter")
+        await seat.sees("REFUSED", "full")
+        holding = seat.app.screen._holding  # type: ignore[attr-defined]
+        await seat.eventually(lambda: not holding.on_its_way, "at rest")
+        assert len(asked) == 2
+
+    sit(clinic.context, play)
+
+
+def test_what_was_offered_before_the_last_letter_is_not_booked(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        await seat.press("shift+tab", "shift+tab", "paste:+3d", "ctrl+s")
+        dialog = seat.app.screen
+        await seat.eventually(lambda: not seat.app.calls.is_asking(dialog, "offers"), "asked")
+        await seat.eventually(
+            lambda: dialog.form.offers.offers and not dialog._holding.on_its_way,  # type: ignore[attr-defined]
+            "offers of the other day",
+        )
+        assert not any(status == "booked" for _, status in statuses(clinic))
+
+    sit(clinic.context, play)
 
 
 def test_a_hold_that_runs_out_is_said_and_held_again_or_booked(clinic: Clinic) -> None:
@@ -257,7 +298,7 @@ HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eev
 def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
     clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
     clinic.run("UPDATE test SET preparation = %s, name = %s", (name, name))
-    begins = name[:7] if "\x1b" not in name and "\u202e" not in name else name[0]
+    begins = visible(name)[:7]
 
     async def play(seat: Seat) -> None:
         await booking_mri(seat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bookcli.core.model.text import visible
 from bookcli.core.services import notifications
 from tests.clinic import Clinic
 from tests.faults import outages
@@ -156,7 +157,7 @@ def test_what_it_says_is_shown_and_never_obeyed(clinic: Clinic, name: str) -> No
     becomes(clinic, reference, "failed_at = now(), attempts = 4, reason = 'smtp-550'")
     clinic.run("UPDATE patient SET name = %s, email = 'ana@example.org' WHERE mrn = 'P1'", (name,))
     object.__setattr__(clinic.context.settings, "mail_from", "Clinic North <appointments@clinic.example>")
-    begins = name[:7] if "\x1b" not in name and "\u202e" not in name else name[0]
+    begins = visible(name)[:7]
 
     async def play(seat: Seat) -> None:
         await enter(seat)

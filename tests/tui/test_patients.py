@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bookcli.core.services import appointments, patients
+from bookcli.tui.widgets.patient_finder import PatientFinder
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
@@ -45,6 +46,22 @@ def test_somebody_is_found_by_name_number_birth_date_and_phone(clinic: Clinic, w
         await seat.sees("Number    P1", "Born      1980-03-21", "+4930901820", "There is no e-mail address")
 
     sit(clinic.context, play, SMALL)
+
+
+def test_enter_is_for_what_was_typed_when_it_was_pressed(clinic: Clinic, server: Server, database: str) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        with outages.frozen(server, database):
+            await seat.press("text:m", "enter", "text:uller")
+        await seat.sees("Ana Müller", "born ?")
+        await seat.eventually(lambda: not seat.app.calls.is_asking(finder(seat), "find"), "answered")
+        await seat.pilot.pause()
+        assert finder(seat).chosen is None
+
+    def finder(seat: Seat) -> PatientFinder:
+        return seat.app.screen.query_one(PatientFinder)
+
+    sit(clinic.context, play)
 
 
 def test_what_is_ahead_comes_before_what_was_and_enter_opens_it(clinic: Clinic) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bookcli.core.model.text import visible
 from bookcli.core.services import appointments
 from tests.clinic import Clinic
 from tests.faults import outages
@@ -139,7 +140,7 @@ HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eev
 @pytest.mark.parametrize("name", HOSTILE)
 def test_names_and_whatever_is_typed_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
     clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
-    begins = name[:7] if "\x1b" not in name and "\u202e" not in name else name[0]
+    begins = visible(name)[:7]
 
     async def play(seat: Seat) -> None:
         await typed(seat, "")
