@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 
 from bookcli.core.context import Context
 from bookcli.tui.app import DeskApp
+from bookcli.tui.widgets.patient_finder import PatientFinder
 
 PATIENCE = 30.0
 SMALL, LARGE = (80, 24), (120, 40)
@@ -36,6 +37,12 @@ class Seat:
                 continue
             letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
             await self.pilot.press(*("space" if letter == " " else letter for letter in letters))
+
+    async def takes_patient(self) -> None:
+        """Presses Enter on who is found, and waits until they are taken: the last letters may still be looked for."""
+        await self.press("enter")
+        finder = self.app.screen.query_one(PatientFinder)
+        await self.eventually(lambda: finder.chosen is not None, "a patient is taken")
 
     def text(self) -> str:
         """What is on the screen."""

@@ -125,7 +125,8 @@ async def booking(seat: Seat) -> None:
     await still(seat, "mri · mri-contrast", "^n New patient")
     await seat.press("text:cohen דוד", "ctrl+u", "text:P10")
     await seat.sees("김민준")
-    await seat.press("enter", "text:mri", "enter")
+    await seat.takes_patient()
+    await seat.press("text:mri", "enter")
     await still(seat, "◐ Held 4:59", "Read aloud", "30 min  mri")
     screen = seat.app.screen
     assert isinstance(screen, Booking) and screen._holding.held is not None
