@@ -38,6 +38,15 @@ class Seat:
             letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
             await self.pilot.press(*("space" if letter == " " else letter for letter in letters))
 
+    async def presses_until(self, key: str, words: str) -> None:
+        """Presses a key, and again a while later, until the words are there: a context that has just waited for a
+        database in vain refuses for two seconds without asking it."""
+        until = time.monotonic() + PATIENCE
+        while words not in self.text():
+            assert time.monotonic() < until, f"never: {words}\n{self.text()}"
+            await self.press(key)
+            await self.pilot.pause(0.5)
+
     async def takes_patient(self) -> None:
         """Presses Enter on who is found, and waits until they are taken: the last letters may still be looked for."""
         await self.press("enter")
