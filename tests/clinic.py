@@ -8,7 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -55,7 +55,7 @@ NAMES = [
 class Clinic:
     """The clinic in one database: `context` is a desk of it, `owner` the connection of whoever runs the server.
 
-    Day 1 is tomorrow at the sites, days go up to 10; slot indexes are 0 to 15.
+    Day 1 is the first that is still ahead at both sites, days go up to 10; slot indexes are 0 to 15.
     """
 
     context: Context
@@ -155,7 +155,7 @@ def fill(dsn: str) -> None:
 
 
 def _slots(connection: engine.Connection) -> Iterator[dict[str, Any]]:
-    tomorrow = clock.now().astimezone(UTC).date() + timedelta(days=1)
+    tomorrow = max(clock.today(site["zone"]) for site in SITES) + timedelta(days=1)
     resources = connection.execute("SELECT resource_id, r.code, zone FROM resource r JOIN site USING (site_id)")
     for resource_id, code, zone in resources.fetchall():
         for day in range(DAYS):
