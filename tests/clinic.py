@@ -139,6 +139,11 @@ def same_session(context: Context) -> None:
     context.keep(session_file.read(file))
 
 
+def first_day() -> date:
+    """The first day that is still ahead at both sites; a clinic that was filled before midnight is no longer used."""
+    return max(clock.today(site["zone"]) for site in SITES) + timedelta(days=1)
+
+
 def fill(dsn: str) -> None:
     """Makes the clinic in a database that has the schema and nothing else."""
     connection = engine.connect(dsn)
@@ -155,12 +160,12 @@ def fill(dsn: str) -> None:
 
 
 def _slots(connection: engine.Connection) -> Iterator[dict[str, Any]]:
-    tomorrow = max(clock.today(site["zone"]) for site in SITES) + timedelta(days=1)
+    first = first_day()
     resources = connection.execute("SELECT resource_id, r.code, zone FROM resource r JOIN site USING (site_id)")
     for resource_id, code, zone in resources.fetchall():
         for day in range(DAYS):
             for index in range(SLOTS_A_DAY):
-                local = datetime.combine(tomorrow + timedelta(days=day), FIRST_START)
+                local = datetime.combine(first + timedelta(days=day), FIRST_START)
                 local += timedelta(minutes=index * SLOT_MINUTES)
                 start = clock.to_absolute(local, zone)
                 yield {

@@ -112,7 +112,7 @@ def database(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a fresh database with the schema; with the clinic in it when the test asks for `clinic` too."""
     template = server.template("empty_template", load_schema)
     if "clinic" in request.fixturenames:
-        template = server.template("clinic_template", clinics.fill, base=template)
+        template = server.template(f"clinic_{clinics.first_day():%Y%m%d}", clinics.fill, base=template)
     dsn = server.lend(template)
     yield dsn
     server.take_back(dsn)
