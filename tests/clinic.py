@@ -21,6 +21,7 @@ from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway, kernel
 from bookcli.core.model.requests import BookingRequest, Place, new_key
 from bookcli.core.model.staff import SignedIn
+from tests.servers import Server, load_schema
 
 DAYS = 10
 STAFF = "tests"
@@ -142,6 +143,11 @@ def same_session(context: Context) -> None:
 def first_day() -> date:
     """The first day that is still ahead at both sites; a clinic that was filled before midnight is no longer used."""
     return max(clock.today(site["zone"]) for site in SITES) + timedelta(days=1)
+
+
+def template(server: Server) -> str:
+    """The name of the template in which the clinic of this day is."""
+    return server.template(f"clinic_{first_day():%Y%m%d}", fill, base=server.template("empty_template", load_schema))
 
 
 def fill(dsn: str) -> None:

@@ -110,9 +110,8 @@ def server(servers: Servers, request: pytest.FixtureRequest) -> Server:
 @pytest.fixture
 def database(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a fresh database with the schema; with the clinic in it when the test asks for `clinic` too."""
-    template = server.template("empty_template", load_schema)
-    if "clinic" in request.fixturenames:
-        template = server.template(f"clinic_{clinics.first_day():%Y%m%d}", clinics.fill, base=template)
+    with_clinic = "clinic" in request.fixturenames
+    template = clinics.template(server) if with_clinic else server.template("empty_template", load_schema)
     dsn = server.lend(template)
     yield dsn
     server.take_back(dsn)

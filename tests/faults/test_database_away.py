@@ -37,7 +37,7 @@ from tests.faults import outages
 from tests.faults.outages import Outage
 from tests.faults.proxy import Loss, Proxy
 from tests.processes import REPOSITORY
-from tests.servers import NEWEST, Server, engine_connection, load_schema
+from tests.servers import NEWEST, Server, engine_connection
 
 DEADLINE = 8.0
 START_UP = 3.0
@@ -75,8 +75,7 @@ def server(own_server: Server) -> Server:
 @pytest.fixture
 def database(own_server: Server) -> str:
     """A database that is not given back: it was in a server that was killed."""
-    template = own_server.template("empty_template", load_schema)
-    return own_server.lend(own_server.template("clinic_template", clinics.fill, base=template))
+    return own_server.lend(clinics.template(own_server))
 
 
 @pytest.fixture
@@ -298,7 +297,7 @@ def test_a_request_that_was_booked_before_its_slot_began_is_booked_and_not_expir
 def test_what_was_asked_of_another_database_is_left_alone(
     server: Server, clinic: Clinic, database: str, own_server: Server
 ) -> None:
-    other = own_server.lend("clinic_template")
+    other = own_server.lend(clinics.template(own_server))
     assert book(clinic, database, 9, clinic.slot("mri", index=9)).outcome == "booked"
     with outages.stopped(server, database):
         assert book(clinic, database, 1, clinic_slot := 1).outcome == "pending"
