@@ -40,7 +40,7 @@ from tests.processes import REPOSITORY
 from tests.servers import NEWEST, Server, engine_connection
 
 DEADLINE = 8.0
-START_UP = 3.0
+START_UP = 20.0
 """Seconds that a busy machine may take to start a process and to end it."""
 
 OUTAGES: dict[str, Outage] = {
