@@ -10,14 +10,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from bookcli.core import clock
+from bookcli.core.adapters.spool import Spool
 from bookcli.core.db import kernel
-from bookcli.core.services import appointments, schedules
+from bookcli.core.model.pending import Kept
+from bookcli.core.model.pending import booking as kept
+from bookcli.core.model.requests import BookingRequest, Place
+from bookcli.core.services import agenda, appointments, notifications, schedules
 from bookcli.tui import app
 from bookcli.tui.app import DeskApp
 from bookcli.tui.holding import Held
@@ -29,6 +34,7 @@ from tests.tui.harness import LARGE, SMALL, Seat
 
 DAY = date(2031, 3, 4)
 NOW = datetime(2026, 11, 25, 9, 30, tzinfo=UTC)
+TEN_O_CLOCK = datetime(2031, 3, 4, 9, tzinfo=UTC)
 Compare = Callable[..., bool]
 
 
@@ -49,6 +55,7 @@ def far_day(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clinic]
     _fill(clinic)
     clock.set_source(lambda: NOW)
     _stop(monkeypatch)
+    _let_happen(monkeypatch)
     yield clinic
     clock.set_source(None)
 
@@ -59,6 +66,21 @@ def _stop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Input, "_toggle_cursor", lambda _: None)
     monkeypatch.setattr(app, "LOOK_SECONDS", 3600.0)
     monkeypatch.setattr(frame, "PATIENT_SECONDS", 3600.0)
+
+
+def _let_happen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the database would date now: somebody has arrived, a message has failed."""
+    day, look = agenda.day, notifications.to_look_after
+    came = {"status": "arrived", "arrived_at": TEN_O_CLOCK - timedelta(minutes=25), "waiting_minutes": 25}
+    failed = {"state": "failed", "channel": "email", "reason": "smtp-away"}
+    monkeypatch.setattr(
+        agenda, "day", lambda *of: [{**row, **(came if row["patient"] == "P1" else {})} for row in day(*of)]
+    )
+    monkeypatch.setattr(
+        notifications,
+        "to_look_after",
+        lambda *of: [{**row, "due_at": NOW, **({} if n else failed)} for n, row in enumerate(look(*of))],
+    )
 
 
 def _fill(clinic: Clinic) -> None:
@@ -180,11 +202,54 @@ async def moving(seat: Seat) -> None:
     await still(seat, "From Tue 04 Mar 2031", "min  blood", "esc Back")
 
 
+async def waiting_room(seat: Seat) -> None:
+    clock.set_source(lambda: TEN_O_CLOCK)
+    await seat.press("2")
+    await still(seat, "▶ arrived", "25 min", "● booked", "a Arrive")
+
+
+async def patients(seat: Seat) -> None:
+    await seat.press("3", "text:an")
+    await still(seat, "Ana Müller")
+    await seat.takes_patient()
+    await still(seat, "Tue 04 Mar 2031")
+
+
+async def edit_patient(seat: Seat) -> None:
+    await patients(seat)
+    await seat.press("e")
+    await still(seat, "^s Save")
+
+
+async def pending(seat: Seat) -> None:
+    spool = Spool(seat.app.context.paths.spool)
+    for n, minutes in ((3, 9), (4, 4)):
+        wanted = BookingRequest(f"P{n}", "mri", Place(site="north", start=NOW + timedelta(days=1)), key=UUID(int=n))
+        at = NOW - timedelta(minutes=minutes)
+        spool.add(wanted.key, Kept(kept(wanted), at, "tests", "desk", "elsewhere", "another").document())
+    await seat.press("4")
+    await still(seat, "2 waiting", "4 min ago", "s Send now")
+
+
+async def messages(seat: Seat) -> None:
+    await seat.press("5")
+    await still(seat, "▲ failed", "◷ waiting", "t Send again")
+
+
+async def sign_in(seat: Seat) -> None:
+    await board(seat)
+    await seat.press("ctrl+l")
+    await still(seat, "Password")
+
+
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 @pytest.mark.parametrize(
     "play",
-    [board, keys, booking, new_patient, quick, appointment, cancelling, moving],
-    ids=["board", "help", "booking", "new-patient", "quick", "appointment", "cancelling", "moving"],
+    [
+        *(board, keys, booking, new_patient, quick, appointment, cancelling, moving),
+        *(waiting_room, patients, edit_patient, pending, messages, sign_in),
+    ],
+    ids=lambda play: play.__name__.replace("_", "-").replace("keys", "help"),
 )
 def test_a_screen_looks_as_it_did(
     snap_compare: Compare, far_day: Clinic, size: tuple[int, int], play: Callable[[Seat], Any]
