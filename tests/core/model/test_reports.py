@@ -48,7 +48,8 @@ def test_a_grid_of_nothing_has_no_hours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "whole", "shown"), [(0, 9, 0), (1, 1000, 1), (999, 1000, 99), (7, 7, 100), (1, 3, 33), (2, 3, 67), (0, 0, 0)]
+    ("part", "whole", "shown"),
+    [(0, 9, 0), (1, 1000, 1), (999, 1000, 99), (7, 7, 100), (1, 3, 33), (2, 3, 67), (0, 0, 0)],
 )
 def test_a_percentage_is_nothing_only_of_none_and_a_hundred_only_of_all(part: int, whole: int, shown: int) -> None:
     assert percent(part, whole) == shown
