@@ -144,11 +144,14 @@ class Wait:
 
 def longest_first(rows: Iterable[Row]) -> tuple[Wait, ...]:
     """The rows of `lead_time`, the highest median first."""
-    names = ("same_day", "within_week", "within_month", "later")
     found = [
         Wait(
-            *(row[name] for name in ("site", "test", "appointments", "days_median", "days_ninetieth")),
-            counts=(row[names[0]], row[names[1]], row[names[2]], row[names[3]]),
+            row["site"],
+            row["test"],
+            row["appointments"],
+            row["days_median"],
+            row["days_ninetieth"],
+            (row["same_day"], row["within_week"], row["within_month"], row["later"]),
         )
         for row in rows
     ]

@@ -1,4 +1,4 @@
-"""A picture made of a table: heads stay where they are, arrows walk over its cells, and it is drawn for the room there is.
+"""A picture made of a table: heads stay where they are, arrows walk over it, and it is drawn for the room there is.
 
 What must stay true: every cell is a Text or a bar, never a string, which a table would read as markup; nothing is told
 by a colour alone.
@@ -47,7 +47,7 @@ class Drawing:
 
 
 class Picture(DataTable[RenderableType]):
-    """Shows what `draw(room, styles)` makes of the cells there are across, and posts `Moved` with what is under the cursor."""
+    """Shows what `draw(room, styles)` makes of so many cells across; posts `Moved` with what is under the cursor."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *(f"picture--heat-{n}" for n in range(HEATS)), "picture--sum", "picture--bar", "picture--few"

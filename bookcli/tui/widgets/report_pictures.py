@@ -84,7 +84,7 @@ def _widths(wanted: int, columns: int, room: int) -> tuple[int, int]:
 
 def _head(hour: int | None, width: int) -> str:
     if hour is None:
-        return "all"
+        return "all" if width >= WITH_FIGURES else "Σ"
     return f"{hour:02}:00" if width > WITH_SIGN else f"{hour:02}"
 
 
@@ -117,36 +117,30 @@ def _taken_in_words(name: str, hour: int | None, taken: Taken | None) -> str:
 
 
 def noshow(found: Sequence[Missed], names: Names, room: int, styles: Styles) -> Drawing:
-    """A bar of every test and weekday, all of them together first; a share of few is drawn lighter and said to be so."""
-    whole = all_missed(found)
-    called = {one: names.test(one.site, one.test) for one in found}
-    label = _label_width((*called.values(), "all tests"))
-    bar = max(room - label - 11 - 14 - 6, 10)
-    scale = _scale([one for one in found if not one.few] or found)
-    lines = [
-        Line(
-            f"{one.site}/{one.test}/{one.weekday}",
-            (
-                cell(called.get(one, "all tests"), label, styles("sum")),
-                cell(WEEKDAYS[one.weekday], 11),
-                cell(f"{one.missed} of {one.appointments}", 14, right=True),
-                cell(f"{percent(one.missed, one.appointments)}%", 6, right=True),
-                _bar(one, scale, bar, styles),
-            ),
-            (_missed_in_words(called.get(one, "all tests"), one),),
-        )
-        for one in (whole, *found[:MOST_LINES])
-    ]
-    heads = [("Test", label), ("Day", 11)]
-    columns = [(cell(words, width), width) for words, width in heads]
-    columns += [(cell(words, width, right=True), width) for words, width in (("Did not come", 14), ("", 6))]
-    columns.append((cell(f"0{f'{scale}%':>{bar - 2}}", bar), bar))
-    return Drawing(columns, lines, fixed=1, walk="row")
+    """A bar of every test and weekday, all of them together first; a share of few is drawn lighter and said to be."""
+    shown = [("all tests", all_missed(found)), *((names.test(one.site, one.test), one) for one in found[:MOST_LINES])]
+    label = _label_width(name for name, _ in shown)
+    columns = [("Test", label, False), ("Day", 11, False), ("Did not come", 14, True), ("", 6, True)]
+    bar = max(room - sum(width for _, width, _ in columns), 10)
+    every = [one for _, one in shown]
+    scale = _scale([one for one in every if not one.few] or every)
+
+    def line(name: str, one: Missed) -> Line:
+        figures = (f"{one.missed} of {one.appointments}", f"{percent(one.missed, one.appointments)}%")
+        words = (WEEKDAYS[one.weekday], *figures)
+        cells = [cell(word, width, right=right) for word, (_, width, right) in zip(words, columns[1:], strict=True)]
+        key = f"{one.site}/{one.test}/{one.weekday}"
+        fact = f"{name}  {words[0]}  {words[2]}  {words[1]} did not come" + ("; of so few it says little" * one.few)
+        return Line(key, (cell(name, label, styles("sum")), *cells, _bar(one, scale, bar, styles)), (fact,))
+
+    heads = [(cell(words, width, right=right), width) for words, width, right in columns]
+    heads.append((cell(f"0{f'{scale}%':>{bar - 2}}", bar), bar))
+    return Drawing(heads, [line(name, one) for name, one in shown], fixed=1, walk="row")
 
 
 def _scale(found: Iterable[Missed]) -> int:
     """Of how many percent a bar is full: the first round figure that the highest share does not go beyond."""
-    highest = max((one.missed / one.appointments for one in found), default=0.0)
+    highest = max(one.missed / one.appointments for one in found)
     return next(scale for scale in SCALES if 100 * highest <= scale)
 
 
@@ -160,13 +154,6 @@ def _bar(one: Missed, scale: int, width: int, styles: Styles) -> RenderableType:
     room = width - len(words)
     drawn = SHADES[-1] * (max(round(share * room), 1) if one.missed else 0)
     return cell((drawn[:-1] + OVER if over else drawn) + words, width, styles("few"))
-
-
-def _missed_in_words(name: str, one: Missed) -> str:
-    day = WEEKDAYS[one.weekday]
-    share = percent(one.missed, one.appointments)
-    few = "  of so few it says little" if one.few else ""
-    return f"{name}  {day}  {share}%  {one.missed} of {one.appointments} did not come{few}"
 
 
 # How long people wait
