@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import threading
 from datetime import date, timedelta
+from functools import partial
 
 import pytest
+from rich.style import Style
+from rich.text import Text
 
 from bookcli.core.context import Context
+from bookcli.core.model.reports import Missed, Wait, grid
 from bookcli.core.model.text import visible
 from bookcli.core.services import appointments, reports
+from bookcli.tui.widgets import report_pictures
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
@@ -77,9 +82,11 @@ def test_of_an_empty_period_one_sentence_is_said_with_the_keys_to_another(clinic
     async def play(seat: Seat) -> None:
         await enter(seat)
         await seat.sees("(28 days)", "[ earlier · ] later · d another period", "a all sites")
-        await seat.press("x")
+        await seat.press("question_mark", "paste:picture", "enter")
         await seat.sees("Of no appointment is noted who came from")
-        await seat.press("x")
+        await seat.press("ctrl+p", "paste:lead")
+        await seat.sees("Key: w")
+        await seat.press("enter")
         await seat.sees("There were no appointments from")
         await seat.press("x")
         await seat.sees("There were no slots from")
@@ -326,14 +333,21 @@ def test_without_colours_and_in_others_the_figures_are_the_same(
     sit(clinic.context, play, SMALL)
 
 
-def test_keys_are_in_the_help_and_in_the_palette(clinic: Clinic) -> None:
-    async def play(seat: Seat) -> None:
-        await enter(seat)
-        await seat.press("question_mark", "paste:picture")
-        await seat.sees("Next picture", "Picture before")
-        await seat.press("escape", "ctrl+p", "paste:lead")
-        await seat.sees("Key: w")
-        await seat.press("enter")
-        await seat.sees("There were no appointments from")
-
-    sit(clinic.context, play)
+@pytest.mark.parametrize("room", [40, 79, 199])
+def test_of_too_many_rows_the_rest_is_counted_and_every_line_fits(room: int) -> None:
+    codes = [f"r{n:03}" for n in range(600)]
+    rows = [{"site": "north", "resource": code, "hour": 8, "slots": 1, "booked": 1, "capacity": 2} for code in codes]
+    missed = [Missed(9 + n % 2, n % 9, "north", code, 1) for n, code in enumerate(codes)]
+    waits = [Wait("north", code, 3, 1.5, 9.0, (1, 1, 0, n)) for n, code in enumerate(codes)]
+    for draw in (
+        partial(report_pictures.heat, grid(rows)),
+        partial(report_pictures.noshow, missed),
+        partial(report_pictures.waits, waits),
+    ):
+        drawing = draw(report_pictures.Names(), room, lambda _: Style())
+        assert len(drawing.lines) == 502
+        assert drawing.lines[-1].facts == ("100 more are not shown, but are in the sums",)
+        assert sum(width for _, width in drawing.columns) <= max(room, 79)
+        for one in drawing.lines[:-1]:
+            widths = [one.cell_len for one in one.cells if isinstance(one, Text)]
+            assert all(have == width for have, (_, width) in zip(widths, drawing.columns, strict=False))

@@ -84,7 +84,7 @@ class Picture(DataTable[RenderableType]):
         self._redraw()
 
     def on_resize(self, event: events.Resize) -> None:
-        if self.size.width != self._room:
+        if self.scrollable_content_region.width != self._room:
             self._redraw()
 
     def notify_style_update(self) -> None:
@@ -97,7 +97,7 @@ class Picture(DataTable[RenderableType]):
         return self.get_component_rich_style(f"picture--{name}")
 
     def _redraw(self) -> None:
-        self._room = self.size.width
+        self._room = self.scrollable_content_region.width
         if self._draw is None or not self._room:
             return
         was, row, column = self._drawing, *self.cursor_coordinate

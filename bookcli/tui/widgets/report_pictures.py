@@ -53,6 +53,14 @@ def _label_width(labels: Iterable[str]) -> int:
     return min(max((cell_len(label) for label in labels), default=0) + 2, MOST_LABEL)
 
 
+def _left_out(rows: int, label: int, others: int) -> list[Line]:
+    """Says of how many rows there is no line, when there are too many."""
+    more = rows - MOST_LINES
+    words = f"… {more} more"
+    fact = f"{more} more are not shown, but are in the sums"
+    return [Line("more", (cell(words, label), *[Text("")] * others), (fact,))] if more > 0 else []
+
+
 # How full
 
 
@@ -69,6 +77,7 @@ def heat(grid: Grid, names: Names, room: int, styles: Styles) -> Drawing:
         tiles = [_tile(one, width, styles) for one in taken]
         key = "/".join(resource or ())
         lines.append(Line(key, (cell(name, label, styles("sum")), *tiles), (facts[0], *facts)))
+    lines += _left_out(len(grid.resources), label, len(hours))
     return Drawing([(cell("", label), label), *heads], lines, fixed=2, walk="cell")
 
 
@@ -135,7 +144,8 @@ def noshow(found: Sequence[Missed], names: Names, room: int, styles: Styles) -> 
 
     heads = [(cell(words, width, right=right), width) for words, width, right in columns]
     heads.append((cell(f"0{f'{scale}%':>{bar - 2}}", bar), bar))
-    return Drawing(heads, [line(name, one) for name, one in shown], fixed=1, walk="row")
+    lines = [*(line(name, one) for name, one in shown), *_left_out(len(found), label, len(heads) - 1)]
+    return Drawing(heads, lines, fixed=1, walk="row")
 
 
 def _scale(found: Iterable[Missed]) -> int:
@@ -145,15 +155,14 @@ def _scale(found: Iterable[Missed]) -> int:
 
 
 def _bar(one: Missed, scale: int, width: int, styles: Styles) -> RenderableType:
-    share = min(100 * one.missed / (one.appointments or 1) / scale, 1.0)
-    over = 100 * one.missed > scale * one.appointments
+    share = 100 * one.missed / (one.appointments or 1) / scale
     if not one.few:
         style = styles("bar")
         return Bar(1, 0, share, width=width, color=style.color or "default", bgcolor=style.bgcolor or "default")
     words = " few: says little" if one.missed and width >= 40 else " few"
-    room = width - len(words)
-    drawn = SHADES[-1] * (max(round(share * room), 1) if one.missed else 0)
-    return cell((drawn[:-1] + OVER if over else drawn) + words, width, styles("few"))
+    room, length = width - 1 - len(words), max(round(share * width), min(one.missed, 1))
+    drawn = SHADES[-1] * length if length <= room else SHADES[-1] * (room - 1) + OVER
+    return cell(drawn + words, width, styles("few"))
 
 
 # How long people wait
@@ -175,6 +184,7 @@ def waits(found: Sequence[Wait], names: Names, room: int, styles: Styles) -> Dra
         days = (f"{one.median:.1f}", f"{one.ninetieth:.1f}")
         fact = f"{name}  {_booked_in_words(one.counts)}; half within {days[0]} days, nine of ten within {days[1]}"
         lines.append(line(f"{one.site}/{one.test}", name, one.counts, days, fact))
+    lines += _left_out(len(found), label, 7)
     heads = [f"{shade} {what}" for shade, what in zip(SHADES, ("day", "week", "month", "more"), strict=True)]
     columns = [(cell("Test", label), label), (cell("Booked ahead", bar), bar)]
     columns += [(cell(head, 8, right=True), 8) for head in heads]
