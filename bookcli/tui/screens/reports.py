@@ -33,6 +33,7 @@ else:
     reports = Later("reports")
 
 Draw = Callable[[int, Styles], Drawing]
+NOT_FOR_YOU = "Reports are for whoever may manage schedules, and you may not."
 EARLIER = "[ earlier · ] later · d another period"
 
 
@@ -213,16 +214,17 @@ class ReportsScreen(View):
 
     def _failed(self, question: Question, problem: BookcliError) -> None:
         self._failing = True
+        forbidden = problem.code == "forbidden"
         if isinstance(problem, NotAllowed):
             self._answers = {}
         answer = self._answers.get(self._kind)
         if answer is not None and answer.question != question:
             self.desk.failed(problem)
-        else:
+        elif not forbidden:
             self.desk.explain(problem)
         if answer is None:
             self._show_picture(shown=False)
-            self.notice("error", text(_not_shown(problem)), hint="r tries again")
+            self.notice("error", text(NOT_FOR_YOU if forbidden else said(problem)), hint="r tries again")
         self.say_frame()
 
     # Keys
@@ -267,9 +269,3 @@ def _read(context: Context, question: Question) -> Answer:
 def _from_to(days: tuple[date, date]) -> str:
     first, last = (f"{day:%a %d %b %Y}" for day in days)
     return f"on {first}" if first == last else f"from {first} to {last}"
-
-
-def _not_shown(problem: BookcliError) -> str:
-    if isinstance(problem, NotAllowed):
-        return "Reports are for whoever may manage schedules, and you may not."
-    return said(problem)
