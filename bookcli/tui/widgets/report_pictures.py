@@ -22,7 +22,7 @@ SHADES = "█▓▒░"
 WEEKDAYS = ("every day", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 SCALES = (5, 10, 20, 25, 50, 100)
 LEAST_LABEL, MOST_LABEL = 12, 32
-SHAPE_ALONE, WITH_FIGURES, WITH_SIGN, WIDEST = 3, 5, 7, 11
+SHAPE_ALONE, WITH_FIGURES, WITH_SIGN, WIDEST = 3, 5, 7, 18
 """How wide a cell of the heat-map is: for its shape, for a percentage beside it, for its sign too, and at most."""
 OVER = "▶"
 """Where a bar would go on."""
