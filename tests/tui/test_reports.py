@@ -186,7 +186,7 @@ def test_lead_times_are_divided_bars_with_median_and_ninetieth(clinic: Clinic) -
         divided = re.compile(r"(█+)(▓+)(▒+)(░+) +1 +1 +1 +1 +7\.0 +31\.5")
         await seat.eventually(lambda: divided.search(line(seat, "Blood draw")), "a divided bar")
         await seat.press("down")
-        await seat.sees("Blood draw  4 appointments: 1 booked within a day", "nine of ten within 31.5")
+        await seat.sees("Blood draw  4 appointments: day 25%, week 25%, month 25%, more 25%", "nine of ten within 31.5")
 
     sit(clinic.context, play, SMALL)
 

@@ -19,6 +19,8 @@ from .picture import HEATS, Drawing, Line, Styles, cell
 
 FULLNESS = "▁▂▃▄▅▆▇█"
 SHADES = "█▓▒░"
+AHEAD = ("day", "week", "month", "more")
+"""Within what people booked before they were to come, by the shades of a bar."""
 WEEKDAYS = ("every day", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 SCALES = (5, 10, 20, 25, 50, 100)
 LEAST_LABEL, MOST_LABEL = 12, 32
@@ -182,10 +184,10 @@ def waits(found: Sequence[Wait], names: Names, room: int, styles: Styles) -> Dra
     lines = [line("", "all tests", whole, ("", ""), f"all tests  {_booked_in_words(whole)}")]
     for name, one in shown:
         days = (f"{one.median:.1f}", f"{one.ninetieth:.1f}")
-        fact = f"{name}  {_booked_in_words(one.counts)}; half within {days[0]} days, nine of ten within {days[1]}"
+        fact = f"{name}  {_booked_in_words(one.counts)}  half within {days[0]} days, nine of ten within {days[1]}"
         lines.append(line(f"{one.site}/{one.test}", name, one.counts, days, fact))
     lines += _left_out(len(found), label, 7)
-    heads = [f"{shade} {what}" for shade, what in zip(SHADES, ("day", "week", "month", "more"), strict=True)]
+    heads = [f"{shade} {what}" for shade, what in zip(SHADES, AHEAD, strict=True)]
     columns = [(cell("Test", label), label), (cell("Booked ahead", bar), bar)]
     columns += [(cell(head, 8, right=True), 8) for head in heads]
     columns += [(cell(head, 7, right=True), 7) for head in ("median", "90 %")]
@@ -199,6 +201,5 @@ def _divided(counts: Sequence[int], width: int, styles: Styles) -> Text:
 
 def _booked_in_words(counts: Sequence[int]) -> str:
     whole = sum(counts)
-    day, week, month, more = counts
-    booked = "1 appointment" if whole == 1 else f"{whole} appointments"
-    return f"{booked}: {day} booked within a day, {week} within a week, {month} within a month, {more} longer before"
+    shares = (f"{what} {percent(count, whole)}%" for what, count in zip(AHEAD, counts, strict=True))
+    return f"{whole} {'appointment' if whole == 1 else 'appointments'}: {', '.join(shares)}"
