@@ -39,8 +39,9 @@ def ids() -> list[str]:
     from .kit import Confirm  # noqa: PLC0415 - only when keys were changed
     from .screens.slot import Slot  # noqa: PLC0415 - likewise
     from .widgets.board_grid import BoardGrid  # noqa: PLC0415 - likewise
+    from .widgets.picture import Picture  # noqa: PLC0415 - likewise
 
-    nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Slot]
+    nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Picture, Slot]
     found = [binding.id for binding in GLOBAL if isinstance(binding, Binding)]
     for node in nodes:
         found += [binding.id for binding in bindings(node)]

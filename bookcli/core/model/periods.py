@@ -127,9 +127,9 @@ def parse_period(text: str, today: date) -> tuple[date, date]:
 
     `week` and `month` begin today and last 7 days or until the month ends; `this`, `next` and `last` mean whole
     calendar ones, Monday first. `+7d` is everything from today up to that day. In a range the last day counts from
-    the first: `mon..fri`, `2026-12-01..+7d`. Raises InvalidInput `date-unclear`.
+    the first: `mon..fri`, `mon to fri`, `2026-12-01..+7d`. Raises InvalidInput `date-unclear`.
     """
-    words = _tidy(text)
+    words = _tidy(text).replace(" to ", "..")
     try:
         return _range(words, today) if ".." in words else _named_period(words, today) or _one_day(words, today)
     except OverflowError:

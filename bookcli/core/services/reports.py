@@ -38,6 +38,12 @@ def lead_time(context: Context, days: tuple[date, date], site: str = "") -> list
     ]
 
 
+def names(context: Context) -> tuple[dict[tuple[str, str], str], dict[str, str]]:
+    """What resources, by site and code, and tests, by code, are called; those out of use too."""
+    resources = {(one.site, one.code): one.name for one in catalog.resources(context, everything=True)}
+    return resources, {one.code: one.name for one in catalog.tests(context, everything=True)}
+
+
 def _rows(context: Context, kind: str, days: tuple[date, date], site: str) -> list[dict[str, Any]]:
     if days[1] < days[0]:
         raise InvalidInput("The period ends before it begins.", code="period")

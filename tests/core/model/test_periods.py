@@ -159,6 +159,7 @@ def test_an_unclear_part_of_the_day_is_refused(text: str) -> None:
         ("tomorrow", date(2026, 11, 5), date(2026, 11, 5)),
         ("2026-12-01..2026-12-07", date(2026, 12, 1), date(2026, 12, 7)),
         ("today .. fri", date(2026, 11, 4), date(2026, 11, 6)),
+        ("2026-12-01 to 2026-12-07", date(2026, 12, 1), date(2026, 12, 7)),
         ("mon..fri", date(2026, 11, 9), date(2026, 11, 13)),
         ("28 dec..3 jan", date(2026, 12, 28), date(2027, 1, 3)),
         ("2026-12-01..+7d", date(2026, 12, 1), date(2026, 12, 8)),
