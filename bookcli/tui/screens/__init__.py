@@ -47,6 +47,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("pending", "4", "Pending", "pending:PendingScreen"),
     Entry("messages", "5", "Messages", "messages:MessagesScreen"),
     Entry("patients", "3", "Patients", "patients:PatientsScreen"),
+    Entry("schedules", "6", "Schedules", "schedules:SchedulesScreen"),
 )
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))
