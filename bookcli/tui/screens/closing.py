@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -82,7 +82,11 @@ class Result:
 def span(period: tuple[datetime, datetime], zone: str) -> str:
     """A time at a site on one line; a day is told once."""
     start, end = (clock.to_local(moment, zone) for moment in period)
-    until = f"{end:%H:%M}" if start.date() == end.date() else f"{end:%a %d %b %Y %H:%M}"
+    last = end - timedelta(seconds=1)
+    if start.date() == last.date():
+        until = "24:00" if end.date() > last.date() else f"{end:%H:%M}"
+    else:
+        until = f"{last:%a %d %b %Y} 24:00" if end.date() > last.date() else f"{end:%a %d %b %Y %H:%M}"
     return f"{start:%a %d %b %Y %H:%M}–{until}"
 
 
@@ -198,6 +202,7 @@ class Affecting(Dialog[Result]):
             "some": not self._lost and moves > 0,
             "look": self._lost,
         }
+        self.query_one("#only", Button).label = text("Close only" if moves or left else "Close")
         for name, display in shown.items():
             self.query_one(f"#{name}", Button).display = display
         self.query_one("#look" if self._lost else "#cancel", Button).focus()

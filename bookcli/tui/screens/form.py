@@ -49,9 +49,12 @@ class Form(Dialog[Result], Generic[Result]):
         yield KeyLine()
 
     def on_mount(self) -> None:
-        first = next((name for name, value in self._before.items() if not value), next(iter(self._fields)))
-        self.field(first).input.focus()
+        self.field(self.first()).input.focus()
         self._say_meaning()
+
+    def first(self) -> str:
+        """The field that has the focus at first: one that wants something."""
+        return next((name for name, value in self._before.items() if not value), next(iter(self._fields)))
 
     def field(self, name: str) -> Field:
         """The field of that name."""

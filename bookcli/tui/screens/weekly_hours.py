@@ -79,6 +79,9 @@ class WeeklyHours(Form[Done]):
         more = f"The old hours end the day before. {NEVER_TOUCHED}"
         super().__init__(f"Change {brief(line)}", fields, _values(line, today), more)
 
+    def first(self) -> str:
+        return "weekdays"
+
     def check(self, name: str, words: str) -> Any:
         words = words.strip()
         if name == "resource":
