@@ -68,6 +68,13 @@ class TakenBack:
     back: tuple[Verdict, ...]
     message_sent: bool
 
+    @property
+    def sentence(self) -> str:
+        """What was taken back, in words."""
+        back = f", and {len(self.back)} {'is' if len(self.back) == 1 else 'are'} back" if self.back else ""
+        known = " Who had been told already is told again." if self.message_sent else ""
+        return f"Taken back: {self.slots} slots are open again{back}.{known}"
+
 
 def plan(context: Context, site: str, resource: str, start: datetime, end: datetime) -> Plan:
     """For each who is booked there the nearest free place for the same test at the site, no two on one place.
@@ -193,10 +200,7 @@ def take_back(context: Context, closure_id: int) -> TakenBack:
 
 def taken_back(context: Context, closure_id: int) -> str:
     """Takes back as `take_back` does; the sentence about it."""
-    done = take_back(context, closure_id)
-    back = f", and {len(done.back)} {'is' if len(done.back) == 1 else 'are'} back" if done.back else ""
-    known = " Who had been told already is told again." if done.message_sent else ""
-    return f"Taken back: {done.slots} slots are open again{back}.{known}"
+    return take_back(context, closure_id).sentence
 
 
 def _asked(context: Context, made: Plan, reason: str, *, everybody: bool) -> list[Verdict]:
