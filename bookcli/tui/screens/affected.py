@@ -37,13 +37,21 @@ def who_and_what(row: Fact) -> tuple[str, ...]:
 
 
 class Affected(Dialog[None]):
-    """Opened with site, resource ("" for all) and [start, end); Enter opens an appointment."""
+    """Opened with site and resource ("" for all) and [start, end); Enter opens an appointment.
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "reload", "Refresh", id="affected.refresh")]
+    `undoable`: it was closed just now, and `u` takes that back.
+    """
 
-    def __init__(self, heading: str, site: str, resource: str, period: tuple[datetime, datetime]) -> None:
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "reload", "Refresh", id="affected.refresh"),
+        Binding("u", "undo", "Undo the closing", id="affected.undo"),
+    ]
+
+    def __init__(
+        self, heading: str, place: tuple[str, str], period: tuple[datetime, datetime], *, undoable: bool = False
+    ) -> None:
         super().__init__()
-        self._heading, self._place, self._period = heading, (site, resource), period
+        self._heading, self._place, self._period, self._undoable = heading, place, period, undoable
 
     def body(self) -> ComposeResult:
         yield Static(text(self._heading), classes="heading")
@@ -59,6 +67,14 @@ class Affected(Dialog[None]):
         self.query_one(Notice).say("loading", "Who is booked then is on its way.")
         args = (*self._place, *self._period)
         self.call(schedules.affected, *args, on_done=self._shown, on_error=self._failed, group="affected")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """What was closed long ago is re-opened, and not undone."""
+        return action != "undo" or self._undoable
+
+    def action_undo(self) -> None:
+        self.desk.action_undo()
+        self.dismiss(None)
 
     def _shown(self, rows: list[Fact]) -> None:
         notice, table = self.query_one(Notice), self.query_one(Table)

@@ -143,9 +143,9 @@ class Form(Dialog[Result], Generic[Result]):
 
 
 def a_resource(words: str, codes: list[str], *, everything: bool = False) -> str:
-    """The code that was typed, "" for `all` of them. Raises InvalidInput unless it is one of these."""
+    """The code that was typed; "" for `all` of them, or `*` where one is called so. Raises InvalidInput."""
     code = words.strip().lower()
-    if everything and code == "all":
+    if everything and code in ("*", "all") and code not in codes:
         return ""
     if code not in codes:
         known = ", ".join([*codes[:8], *(["…"] if len(codes) > 8 else []), *(["all"] if everything else [])])

@@ -105,11 +105,16 @@ class SchedulesScreen(View):
         site = literal(self.desk.site.name) if self.desk.site is not None else ""
         if self._found is None:
             return Content(site)
-        last = [line.published for line in self._lines() if line.open is not None]
-        known = [day for day in last if day is not None]
-        until = f"published to {min(known):%a %d %b %Y}" if known and len(known) == len(last) else "not all published"
+        until = self._published([line for line in self._lines() if line.open is not None])
         may = "" if self._may else f"  {NOT_ALLOWED}"
         return Content.assemble((site, "bold"), f"  {until}  {len(self._found.closures)} closed ahead", may)
+
+    def _published(self, lines: list[Line]) -> str:
+        """How far all that has hours is published."""
+        days = [line.published for line in lines if line.published is not None]
+        if not lines:
+            return "no weekly hours"
+        return f"published to {min(days):%a %d %b %Y}" if len(days) == len(lines) else "not all published"
 
     def as_of(self) -> float | None:
         return time.monotonic() - self._read_at if self._found is not None and self._failing else None
@@ -156,15 +161,19 @@ class SchedulesScreen(View):
         self._follow(found.site)
 
     def _lines(self) -> list[Line]:
-        """The hours that count from today on, and the resources that have none."""
+        """The hours that count from today on, and the resources in use that have none."""
         found = self._found
         if found is None:
             return []
-        today, published = self._today, found.published
-        counting = [one for one in found.hours if one.valid_until is None or one.valid_until >= today]
+        today, published, codes = self._today, found.published, _codes(found)
+        counting = [
+            one
+            for one in found.hours
+            if one.resource in codes and (one.valid_until is None or one.valid_until >= today)
+        ]
         lines = [Line(one.resource, one, published.get(one.resource)) for one in weekly(counting)]
         open_ones = {line.resource for line in lines}
-        lines += [Line(one.code, None, published.get(one.code)) for one in found.resources if one.code not in open_ones]
+        lines += [Line(code, None, published.get(code)) for code in codes if code not in open_ones]
         return sorted(lines, key=lambda line: line.resource)
 
     def _failed(self, problem: BookcliError) -> None:
@@ -221,7 +230,7 @@ class SchedulesScreen(View):
         if isinstance(event.row, Closure):
             one = event.row
             heading = f"Booked while {one.resource or 'the whole site'} is closed"
-            self.app.push_screen(Affected(heading, one.site, one.resource or "", (one.start, one.end)))
+            self.app.push_screen(Affected(heading, (one.site, one.resource or ""), (one.start, one.end)))
         elif event.row.open is not None:
             self.action_edit()
         else:
@@ -265,7 +274,8 @@ class SchedulesScreen(View):
         if result.left:
             asked = result.asked
             heading = f"Booked still: {asked.words}"
-            self.desk.show(Affected(heading, asked.place.code, asked.resource, asked.period))
+            undoable = result.undo is not None
+            self.desk.show(Affected(heading, (asked.place.code, asked.resource), asked.period, undoable=undoable))
 
     def action_reopen(self) -> None:
         asked = self._asked()
