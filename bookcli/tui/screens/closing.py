@@ -159,7 +159,7 @@ class Affecting(Dialog[Result]):
     def body(self) -> ComposeResult:
         yield Static(text(f"Close {self._asked.words}?"), classes="heading")
         yield Static(Content(""), id="hit")
-        yield Table(("Name", "Test", "From", "To", "Patient", "Reference"), self._cells, lambda row: row["reference"])
+        yield Table(("Name", "Test", "From", "To", "Patient"), self._cells, lambda row: row["reference"])
         yield Static(Content(""), id="wrong")
         with Horizontal(classes="buttons"):
             yield Button(text("Cancel"), id="cancel", compact=True)
@@ -214,7 +214,7 @@ class Affecting(Dialog[Result]):
             to = f"{start:%d %b %H:%M} {literal(slot.resource)}"
         else:
             to = "▲ no place" if row["status"] in ("booked", "pending") else f"▲ is {row['status']}"
-        return *who_and_what(row), to, row["patient"], row["reference"]
+        return *who_and_what(row), to, row["patient"]
 
     def _say(self, words: str) -> None:
         self.query_one("#wrong", Static).update(text(words, "$text-error"))
