@@ -2422,14 +2422,12 @@ COMMENT ON FUNCTION close_and_move IS
   'Closes a period and moves who is booked in it, in one transaction: a first row `closed` with the closure, then a verdict for each '
   'move. `all_or_nothing`: when one cannot be moved nobody is, and nothing is closed; then there is no first row.';
 
-CREATE FUNCTION reopen(which integer, token text DEFAULT NULL) RETURNS integer
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION reopen_as(acting acting, which integer) RETURNS integer
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  acting acting;
   old closure;
 BEGIN
-  acting := enter(token, 'manage-schedules');
   PERFORM stay_within(acting, ARRAY(SELECT c.site_id FROM closure c WHERE c.closure_id = which));
   UPDATE closure SET reopened_at = now() WHERE closure_id = which AND reopened_at IS NULL RETURNING * INTO old;
   IF old.closure_id IS NULL THEN
@@ -2439,7 +2437,90 @@ BEGIN
   INSERT INTO audit (action, before) VALUES ('reopen', jsonb_build_object('closure', which));
   RETURN set_open(old.site_id, old.resource_id, old.during, true);
 END $$;
+COMMENT ON FUNCTION reopen_as IS 'Takes a closure back for whoever was let in.';
+
+CREATE FUNCTION reopen(which integer, token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+BEGIN
+  RETURN reopen_as(enter(token, 'manage-schedules'), which);
+END $$;
 COMMENT ON FUNCTION reopen IS 'Takes a closure back: how many slots opened, or NULL when there is no such closure in force.';
+
+CREATE FUNCTION moved_with(closed audit) RETURNS SETOF step
+LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
+  SELECT u.audit_id, u.at, u.action, u.appointment_id, u.before
+    FROM audit u JOIN appointment a USING (appointment_id)
+   WHERE u.at = closed.at AND u.staff = closed.staff AND u.action = 'reschedule' AND a.status IN ('booked', 'pending')
+     AND NOT EXISTS (SELECT FROM audit c
+                      WHERE c.appointment_id = u.appointment_id AND c.audit_id > u.audit_id
+                        AND c.action IN ('confirm', 'cancel', 'reschedule', 'arrive', 'check-in', 'fulfil', 'noshow', 'correct', 'expire', 'release', 'undo'))
+   ORDER BY u.appointment_id
+$$;
+COMMENT ON FUNCTION moved_with IS 'The moves that were made with a closure, in one transaction, less those of appointments that somebody has changed since.';
+
+CREATE FUNCTION undo_closing(which integer, token text DEFAULT NULL) RETURNS SETOF verdict
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'manage-schedules');
+  old closure;
+  closed audit;
+  moves step[];
+  one step;
+  targets bigint[];
+  wanted integer[];
+  were jsonb;
+  opened integer;
+  answer text := 'nothing-to-undo';
+  told boolean := false;
+BEGIN
+  PERFORM stay_within(acting, ARRAY(SELECT c.site_id FROM closure c WHERE c.closure_id = which));
+  SELECT * INTO old FROM closure WHERE closure_id = which AND reopened_at IS NULL FOR UPDATE;
+  SELECT u.* INTO closed FROM audit u
+   WHERE u.at > now() - interval '1 hour' AND u.action = 'close' AND u.after ->> 'closure' = which::text AND u.staff = acting.name;
+  IF old.closure_id IS NOT NULL AND closed.at < now() - interval '10 minutes' THEN
+    answer := 'too-late';
+  ELSIF old.closure_id IS NOT NULL AND closed.audit_id IS NOT NULL THEN
+    PERFORM FROM site WHERE site_id = old.site_id FOR NO KEY UPDATE;
+    targets := ARRAY(SELECT m.appointment_id FROM moved_with(closed) m);
+    IF cardinality(targets) > 0 AND NOT may(acting, 'book') THEN
+      PERFORM deny('forbidden', 'book', acting);
+    END IF;
+    wanted := ARRAY(SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (targets)
+                     UNION
+                    SELECT unnest((run_of((m.before ->> 'slot')::integer, a.test_id)).slots)
+                      FROM moved_with(closed) m JOIN appointment a USING (appointment_id));
+    PERFORM lock_for_booking(wanted, ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)));
+    PERFORM lock_rows(wanted, ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
+    moves := ARRAY(SELECT ROW(m.*)::step FROM moved_with(closed) m);
+    were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
+               FROM appointment_facts f WHERE f.appointment_id IN (SELECT m.appointment_id FROM unnest(moves) m));
+    BEGIN
+      opened := reopen_as(acting, which);
+      FOREACH one IN ARRAY moves LOOP
+        answer := undo_one(one);
+        IF answer NOT IN ('undone', 'message-sent') THEN
+          RAISE EXCEPTION USING ERRCODE = 'BK001';
+        END IF;
+        told := told OR answer = 'message-sent';
+      END LOOP;
+      answer := 'undone';
+    EXCEPTION WHEN SQLSTATE 'BK001' THEN
+      NULL;  -- it is closed still, whoever was moved stays moved, and the answer says why
+    END;
+  END IF;
+  IF answer = 'undone' THEN
+    RETURN QUERY
+      SELECT v.* FROM verdict_of(NULL, 'reopened', jsonb_build_object('closure', which, 'slots', opened, 'message_sent', told, 'were', coalesce(were, '[]'))) v;
+    RETURN QUERY SELECT v.* FROM unnest(moves) m CROSS JOIN LATERAL verdict_of(m.appointment_id, 'undone') v;
+  ELSE
+    RETURN QUERY SELECT v.* FROM verdict_of(one.appointment_id, answer) v;
+  END IF;
+END $$;
+COMMENT ON FUNCTION undo_closing IS
+  'Takes back what whoever asks has closed within ten minutes, and with it the moves that were made at one stroke with it, in one transaction: a first row '
+  '`reopened` with the numbers, then `undone` for each who is back. Who was changed since stays. When one cannot go back nothing is taken back: '
+  'one row says why, of whom; or `nothing-to-undo`, `too-late`. `were`: the places that they had until now.';
 
 
 -- The kernel: catalog and patients --------------------------------------------------------------------------------
@@ -2618,6 +2699,29 @@ BEGIN
   RETURN true;
 END $$;
 COMMENT ON FUNCTION end_schedule IS 'No more slots are published from these hours after a day; published ones stay. False: no such hours.';
+
+CREATE FUNCTION replace_schedules(which integer[], first_day date, rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+DECLARE
+  answers saved[];
+BEGIN
+  PERFORM enter(token, 'manage-schedules');
+  BEGIN
+    IF NOT coalesce((SELECT bool_and(end_schedule(u, first_day - 1, token)) FROM unnest(which) u), false) THEN
+      answers := ARRAY[ROW(1, 'schedule-unknown', NULL, NULL)::saved];
+      RAISE EXCEPTION USING ERRCODE = 'BK001';
+    END IF;
+    answers := ARRAY(SELECT ROW(a.*)::saved FROM save_schedules(rows, token) a);
+    IF EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict NOT IN ('created', 'unchanged')) THEN
+      RAISE EXCEPTION USING ERRCODE = 'BK001';
+    END IF;
+  EXCEPTION WHEN SQLSTATE 'BK001' THEN
+    NULL;  -- all is as it was, and the answers say why
+  END;
+  RETURN QUERY SELECT * FROM unnest(answers);
+END $$;
+COMMENT ON FUNCTION replace_schedules IS
+  'From a day on other weekly hours instead of these, in one transaction: as `save_schedules`, but one that is not saved, or `schedule-unknown`, leaves all as it was.';
 
 CREATE FUNCTION next_mrn() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -4162,7 +4266,8 @@ GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, w
 GRANT EXECUTE ON FUNCTION
   find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
-  publish, set_capacity, close_period, close_and_move, reopen, save_sites, save_tests, save_resources, save_schedules, end_schedule,
+  publish, set_capacity, close_period, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules, end_schedule,
+  replace_schedules,
   export_highest, export_patients, export_appointments, report_utilisation, report_noshow, report_lead_time
    TO bookcli_desk;
 GRANT EXECUTE ON FUNCTION audit_entries, audit_highest, ask_audit, numbers_of TO bookcli_desk, bookcli_auditor;

@@ -1,4 +1,4 @@
-"""`bookcli schedule close --move`: shows who would go where, and does it when somebody agrees."""
+"""`bookcli schedule close --move`: shows who would go where, does it when somebody agrees, and takes it back."""
 
 from __future__ import annotations
 
@@ -53,6 +53,14 @@ def close(desk: Desk, asked: Asked, *, dry_run: bool, yes: bool) -> None:
     )
     desk.output.show(views.AFFECTED, moved, extra=extra)
     desk.talk.note(said)
+
+
+def take_back(desk: Desk, number: int) -> None:
+    """Re-opens what the same person has just closed, and brings back whom that has moved; says who that is."""
+    done = closings.take_back(desk.context, number)
+    extra = {"closure": number, "slots": done.slots, "message_sent": done.message_sent}
+    desk.output.show(views.AFFECTED, [views.appointment(one) for one in done.back], extra=extra)
+    desk.talk.note(done.sentence)
 
 
 def _move(row: dict[str, Any], slot: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ Until = Annotated[str, typer.Option("--valid-until", metavar="DAY", help="Last d
 Number = Annotated[int, typer.Argument(metavar="NUMBER", min=1, max=params.LARGEST_ID)]
 Begins = Annotated[str, typer.Option("--from", metavar="WHEN", help="A day, or a day and time: 'fri 12:00'.")]
 Ends = Annotated[str, typer.Option("--to", metavar="WHEN", help="The same; a day is included. Missing: one day.")]
+Undo = Annotated[bool, typer.Option("--undo", help="Within ten minutes: who was moved by your closing is moved back.")]
 Why = Annotated[str, typer.Option("--reason", help="Why, without any patient's name.")]
 
 
@@ -169,15 +170,20 @@ def _tell_closed(desk: Desk, done: Closed) -> None:
     _tell_affected(desk, done.affected, said, {"closure": done.closure_id, "slots": done.slots})
 
 
-def reopen(desk: Desk, number: Number) -> None:
-    """Take a closure back.
+def reopen(desk: Desk, number: Number, undo: Undo = False) -> None:
+    """Take a closure back; who was moved for it stays moved, unless it is undone in time.
 
     \b
     Examples:
       bookcli schedule reopen 1
+      bookcli schedule reopen 1 --undo
     """
     from ..core.services import schedules  # noqa: PLC0415 - the driver comes after the words are understood
+    from . import closing  # noqa: PLC0415 - likewise
 
+    if undo:
+        closing.take_back(desk, number)
+        return
     opened = schedules.reopen(desk.context, number)
     sentence = f"Reopened closure {number}: {opened} slots are open again."
     desk.output.show(CLOSURES, [{"closure": number}], sentence=sentence, extra={"slots": opened})

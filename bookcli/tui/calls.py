@@ -39,9 +39,9 @@ class Later:
         self._module = module
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        def service(context: Context, *args: Any) -> Any:
+        def service(context: Context, *args: Any, **more: Any) -> Any:
             module = importlib.import_module(f"bookcli.core.services.{self._module}")
-            return getattr(module, name)(context, *args)
+            return getattr(module, name)(context, *args, **more)
 
         return service
 

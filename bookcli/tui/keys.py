@@ -37,11 +37,12 @@ TEXTUAL_S_OWN = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_
 def ids() -> list[str]:
     """The ids of all keys of the desk and its screens; imports every screen."""
     from .kit import Confirm  # noqa: PLC0415 - only when keys were changed
+    from .screens.schedules import DIALOGS  # noqa: PLC0415 - likewise
     from .screens.slot import Slot  # noqa: PLC0415 - likewise
     from .widgets.board_grid import BoardGrid  # noqa: PLC0415 - likewise
     from .widgets.picture import Picture  # noqa: PLC0415 - likewise
 
-    nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Picture, Slot]
+    nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Picture, Slot, *DIALOGS]
     found = [binding.id for binding in GLOBAL if isinstance(binding, Binding)]
     for node in nodes:
         found += [binding.id for binding in bindings(node)]

@@ -304,4 +304,7 @@ def test_a_closing_shows_where_everybody_would_go_and_moves_them(bookcli: Shell,
     done = bookcli(*close, "--move", "--all", "--yes", "--json").json
     assert done["appointments"][0]["start"] == move["to"]
     assert (done["left"], done["slots"]) == ([], 3)
+    back = bookcli("schedule", "reopen", str(done["closure"]), "--undo", "--json").json
+    assert (back["slots"], back["appointments"][0]["start"]) == (3, move["from"])
+    assert bookcli("schedule", "reopen", str(done["closure"]), "--undo").code == 3
     assert clinic.sound()

@@ -11,7 +11,7 @@ from typing import Any
 
 from bookcli.core.context import Context
 from bookcli.core.db import kernel
-from bookcli.core.services import appointments
+from bookcli.core.services import appointments, closings, schedules
 from tests.clinic import Clinic
 
 
@@ -48,6 +48,23 @@ def test_a_booking_that_crosses_a_closing_is_refused(clinic: Clinic) -> None:
         )
         kernel.close_period(clinic.context.connection(), site, resource, (start, end), "")
     assert answers[0].reason == "slot-closed"
+    assert clinic.sound()
+
+
+def test_who_is_cancelled_while_a_closing_is_taken_back_stays_cancelled(clinic: Clinic) -> None:
+    booked = [appointments.book(clinic.context, clinic.request(n, "mri", clinic.slot("mri", 2, n))) for n in (4, 5)]
+    first, second = (str(one.verdicts[0].reference) for one in booked)
+    start, end = clinic.row("SELECT min(starts_at), max(ends_at) FROM slot JOIN occupancy USING (slot_id)")
+    plan = closings.plan(clinic.context, "north", "mri-1", start, end)
+    closure = closings.apply(clinic.context, plan, "", everybody=True).closure_id
+    slot = clinic.row("SELECT slot_id FROM appointment WHERE app.reference_of(appointment_id) = %s", (first,))[0]
+    answers: list[Any] = []
+    with _waiting_for_a_slot(clinic, slot, lambda desk: answers.append(closings.take_back(desk, closure))):
+        appointments.cancel(clinic.context, first, "pat")
+    assert [one.reference for one in answers[0].back] == [second]
+    assert schedules.closures(clinic.context) == []
+    assert appointments.show(clinic.context, first)["status"] == "cancelled"
+    assert appointments.show(clinic.context, second)["starts_at"] == booked[1].verdicts[0].starts_at
     assert clinic.sound()
 
 

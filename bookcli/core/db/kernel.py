@@ -111,6 +111,16 @@ def save(connection: Connection, kind: str, rows: Sequence[dict[str, Any]]) -> l
         return [Saved(*row) for row in cursor]
 
 
+def replace_schedules(
+    connection: Connection, schedules: Sequence[int], first_day: date, rows: Sequence[dict[str, Any]]
+) -> list[Saved]:
+    """From a day on these hours instead of others; unless all are created or unchanged, nothing was changed."""
+    with call(connection, writes=True) as cursor:
+        values = (list(schedules), first_day, _json(rows), connection.token)
+        cursor.execute("SELECT * FROM app.replace_schedules(%s, %s, %s::jsonb, %s)", values)
+        return [Saved(*row) for row in cursor]
+
+
 def merge_patients(connection: Connection, survivor: str, duplicate: str) -> tuple[str, int, dict[str, Any]]:
     """(verdict, appointments moved, numbers)."""
     verdict, moved, numbers = _one(
@@ -173,6 +183,11 @@ def reopen(connection: Connection, closure: int) -> int | None:
     """How many slots opened again; None when no such closure is in force."""
     result: int | None = _one(connection, "SELECT app.reopen(%s, %s)", (closure, connection.token))[0]
     return result
+
+
+def undo_closing(connection: Connection, closure: int) -> list[Verdict]:
+    """First `reopened` with the numbers, then `undone` for each who is back; or one verdict why nothing was done."""
+    return _verdicts(connection, "SELECT * FROM app.undo_closing(%s, %s)", (closure, connection.token))
 
 
 def end_schedule(connection: Connection, schedule: int, last_day: date) -> bool:

@@ -91,6 +91,24 @@ def closures(connection: Connection) -> list[Closure]:
     return [Closure(**row) for row in rows(connection, statement)]
 
 
+def published(connection: Connection, site_code: str) -> dict[str, date]:
+    """The last local day on which a resource of a site has slots, by its code; without those that have none."""
+    # One look at the index for each resource: an aggregate over all slots would read them.
+    last = (
+        select(slot.c.local_start)
+        .where(slot.c.resource_id == resource.c.resource_id)
+        .order_by(slot.c.local_start.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    statement = (
+        select(cast(resource.c.code, Text).label("resource"), last.label("last"))
+        .join(site, site.c.site_id == resource.c.site_id)
+        .where(site.c.code == site_code)
+    )
+    return {row["resource"]: row["last"].date() for row in rows(connection, statement) if row["last"] is not None}
+
+
 def present(
     connection: Connection, resource_ids: list[int], period: tuple[datetime, datetime]
 ) -> dict[int, list[tuple[datetime, datetime]]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date, datetime, time
 from typing import Any
 
@@ -70,6 +70,44 @@ class Capacity:
     capacity: int
     booked: int
     version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weekly:
+    """The same hours on several weekdays (1 is Monday), as one line of what a resource is open."""
+
+    resource: str
+    weekdays: tuple[int, ...]
+    schedule_ids: tuple[int, ...]
+    hours: Schedule
+
+
+def weekly(hours: Iterable[Schedule]) -> list[Weekly]:
+    """Hours that differ by their weekday alone together, in the order in which they come."""
+    lines: dict[Schedule, list[Schedule]] = {}
+    for one in hours:
+        lines.setdefault(replace(one, schedule_id=0, weekday=0), []).append(one)
+    return [
+        Weekly(same.resource, tuple(one.weekday for one in days), tuple(one.schedule_id for one in days), days[0])
+        for same, days in lines.items()
+    ]
+
+
+def shown_weekdays(weekdays: Iterable[int]) -> str:
+    """`mon-fri`, `mon,wed`, `daily`: as they are typed."""
+    days = sorted(set(weekdays))
+    if len(days) == 7:
+        return "daily"
+    runs: list[list[int]] = []
+    for day in days:
+        if runs and runs[-1][-1] == day - 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    spelled = (
+        ("-" if len(run) > 2 else ",").join(dict.fromkeys(WEEKDAYS[n - 1] for n in (run[0], run[-1]))) for run in runs
+    )
+    return ",".join(spelled)
 
 
 def parse_weekdays(text: str) -> list[int]:

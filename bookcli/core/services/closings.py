@@ -57,6 +57,25 @@ class Done:
     left: list[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """What was taken back: how many slots are open again, and who is back where they were.
+
+    `message_sent`: one of them had been told already, and is told again.
+    """
+
+    slots: int
+    back: tuple[Verdict, ...]
+    message_sent: bool
+
+    @property
+    def sentence(self) -> str:
+        """What was taken back, in words."""
+        back = f", and {len(self.back)} {'is' if len(self.back) == 1 else 'are'} back" if self.back else ""
+        known = " Who had been told already is told again." if self.message_sent else ""
+        return f"Taken back: {self.slots} slots are open again{back}.{known}"
+
+
 def plan(context: Context, site: str, resource: str, start: datetime, end: datetime) -> Plan:
     """For each who is booked there the nearest free place for the same test at the site, no two on one place.
 
@@ -155,6 +174,33 @@ def apply(context: Context, made: Plan, reason: str, *, everybody: bool) -> Done
     with after_saving(f"Closure {closure_id}"):
         left = schedules.affected(context, made.site, made.resource, *made.period)
     return Done(closure_id, int(numbers["slots"]), moved, left)
+
+
+def take_back(context: Context, closure_id: int) -> TakenBack:
+    """Takes back what the same person has closed within ten minutes, and in the same commit whom that has moved.
+
+    Who was changed since stays where they are. Asked once. Raises OutcomeUnknown; Refused `nothing-to-undo`,
+    `too-late`, or why one of them cannot go back: then nothing was taken back.
+    """
+    before = [one for one in schedules.closures(context) if one.closure_id == closure_id]
+    first, *back = once(lambda: kernel.undo_closing(context.connection(), closure_id))
+    if first.verdict != "reopened":
+        who = f"{first.reference} cannot go back, and nothing was taken back. " if first.reference else ""
+        raise Refused(who + sentence(first.verdict, first.numbers), code=first.verdict)
+    numbers = first.numbers or {}
+    availability_changes.booked(context, back)
+    for place in numbers["were"]:
+        start = datetime.fromisoformat(place["starts_at"])
+        availability_changes.booked(context, [], moved={**place, "starts_at": start})
+    for one in before:
+        availability_changes.period_changed(context, one.site, (one.start, one.end))
+    availability_changes.messages_due(context)
+    return TakenBack(int(numbers["slots"]), tuple(back), bool(numbers["message_sent"]))
+
+
+def taken_back(context: Context, closure_id: int) -> str:
+    """Takes back as `take_back` does; the sentence about it."""
+    return take_back(context, closure_id).sentence
 
 
 def _asked(context: Context, made: Plan, reason: str, *, everybody: bool) -> list[Verdict]:

@@ -83,7 +83,11 @@ def period(context: Context, site: str, first: str, last: str) -> tuple[datetime
 
     Without `last` the day of `first`. Raises InvalidInput, NotFound for an unknown site.
     """
-    zone = zone_of(context, [site])
+    return moments(zone_of(context, [site]), first, last)
+
+
+def moments(zone: str, first: str, last: str) -> tuple[datetime, datetime]:
+    """The same when the zone is known already. Raises InvalidInput."""
     today = clock.today(zone)
     begins = periods.parse_moment(first, today)
     counts_from = periods.end_counts_from(first.strip(), last.strip(), begins.day, today)

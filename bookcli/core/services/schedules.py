@@ -7,7 +7,7 @@ off in between, so that a day on which the clocks change has as many slots as it
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -56,20 +56,51 @@ def add(context: Context, fields: Mapping[str, str]) -> int:
     capacity (1), valid_from, valid_until. Raises InvalidInput, NotFound, Refused `hours-overlap`: then the weekdays
     that do not overlap are added all the same.
     """
+    return len(added(context, fields))
+
+
+def added(context: Context, fields: Mapping[str, str]) -> list[int]:
+    """The same; the numbers of the hours that are new."""
     rows = _hours(context, fields)
     saved = once(lambda: kernel.save(context.connection(), "schedules", rows))
-    overlap = [
-        WEEKDAYS[row["weekday"] - 1] for row, one in zip(rows, saved, strict=True) if one.verdict == "hours-overlap"
-    ]
-    added = sum(one.verdict == "created" for one in saved)
-    if overlap:
-        raise Refused(
-            f"On {', '.join(overlap)} these hours overlap others of the resource.",
-            hint=f"{added} other weekdays were added." if added else "bookcli schedule list",
-            code="hours-overlap",
-            details={"weekdays": overlap, "added": added},
-        )
-    return added
+    new = [one.id for one in saved if one.verdict == "created" and one.id is not None]
+    if overlap := _overlaps(rows, saved):
+        hint = f"{len(new)} other weekdays were added." if new else "bookcli schedule list"
+        raise _hours_overlap(overlap, len(new), hint)
+    return new
+
+
+def change(context: Context, schedule_ids: Sequence[int], fields: Mapping[str, str]) -> int:
+    """From the day `valid_from` on other hours instead of these, all or nothing; how many weekdays they have.
+
+    Fields as in `add`. Slots that are there stay. Raises as `add`, but then nothing was changed; NotFound.
+    """
+    first = parse_day(required(fields, "valid_from"), clock.now().date())
+    rows = _hours(context, fields)
+    saved = once(lambda: kernel.replace_schedules(context.connection(), schedule_ids, first, rows))
+    if any(one.verdict == "schedule-unknown" for one in saved):
+        raise _no_hours()
+    if overlap := _overlaps(rows, saved):
+        raise _hours_overlap(overlap, 0, "Nothing was changed.")
+    return len(saved)
+
+
+def _overlaps(rows: Sequence[Mapping[str, Any]], saved: Sequence[kernel.Saved]) -> list[str]:
+    pairs = zip(rows, saved, strict=True)
+    return [WEEKDAYS[row["weekday"] - 1] for row, one in pairs if one.verdict == "hours-overlap"]
+
+
+def _hours_overlap(weekdays: list[str], added: int, hint: str) -> Refused:
+    return Refused(
+        f"On {', '.join(weekdays)} these hours overlap others of the resource.",
+        hint=hint,
+        code="hours-overlap",
+        details={"weekdays": weekdays, "added": added},
+    )
+
+
+def _no_hours() -> NotFound:
+    return NotFound("There are no such hours.", hint="bookcli schedule list", code="schedule-unknown")
 
 
 def _hours(context: Context, fields: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -99,7 +130,7 @@ _VALID = ("valid_from", "valid_until")
 def end(context: Context, schedule_id: int, last_day: date) -> None:
     """Publishes nothing from these hours after a day; slots that are there stay. Raises NotFound."""
     if not once(lambda: kernel.end_schedule(context.connection(), schedule_id, last_day)):
-        raise NotFound("There are no such hours.", hint="bookcli schedule list", code="schedule-unknown")
+        raise _no_hours()
 
 
 def publish(

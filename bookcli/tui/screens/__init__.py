@@ -48,6 +48,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("messages", "5", "Messages", "messages:MessagesScreen"),
     Entry("patients", "3", "Patients", "patients:PatientsScreen"),
     Entry("reports", "7", "Reports", "reports:ReportsScreen"),
+    Entry("schedules", "6", "Schedules", "schedules:SchedulesScreen"),
 )
 
 VIEWS = tuple(sorted((entry for entry in SCREENS if entry.kind == "view"), key=lambda entry: entry.key))

@@ -96,6 +96,10 @@ ATTEMPTS = {
         "manage-schedules", "SELECT * FROM app.report_lead_time('2030-01-01', '2030-01-02', NULL, %s)"
     ),
     "reopen": Attempt("manage-schedules", "SELECT app.reopen(99, %s)"),
+    "undo_closing": Attempt("manage-schedules", "SELECT verdict FROM app.undo_closing(99, %s)"),
+    "replace_schedules": Attempt(
+        "manage-schedules", "SELECT * FROM app.replace_schedules('{99}', '2030-01-01', '[]', %s)"
+    ),
     "save_schedules": Attempt("manage-schedules", "SELECT * FROM app.save_schedules('[]', %s)"),
     "end_schedule": Attempt("manage-schedules", "SELECT app.end_schedule(99, '2030-01-01', %s)"),
     "set_capacity": Attempt(

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from bookcli.core.errors import OutcomeUnknown, Refused, Unavailable
+from bookcli.core.errors import NotAllowed, OutcomeUnknown, Refused, Unavailable
 from bookcli.core.services import appointments, closings, schedules
 from tests.clinic import Clinic
 
@@ -105,3 +105,65 @@ def test_long_tests_get_room_enough(clinic: Clinic) -> None:
     assert len(plan.moves) == 2
     assert len(closings.apply(clinic.context, plan, "", everybody=True).moved) == 2
     assert clinic.sound()
+
+
+def _closed(clinic: Clinic) -> tuple[int, str, str]:
+    """A closure that has moved two: its number and their references."""
+    first, second = _book(clinic, 1, 4), _book(clinic, 2, 5)
+    return closings.apply(clinic.context, _plan(clinic), "repair", everybody=True).closure_id, first, second
+
+
+def test_taking_a_closing_back_opens_it_and_brings_everybody_back_in_one_commit(clinic: Clinic) -> None:
+    closure, first, second = _closed(clinic)
+    done = closings.take_back(clinic.context, closure)
+    assert (done.slots, len(done.back), done.message_sent) == (2, 2, False)
+    assert schedules.closures(clinic.context) == []
+    assert _starts(clinic, first, second) == [_start(clinic, 4), _start(clinic, 5)]
+    assert clinic.rows("SELECT DISTINCT reason FROM notification WHERE kind = 'change'") == [("undone",)]
+    with pytest.raises(Refused) as again:
+        closings.take_back(clinic.context, closure)
+    assert again.value.code == "nothing-to-undo"
+    assert clinic.sound()
+
+
+def test_who_was_changed_since_stays_and_who_was_told_is_told_again(clinic: Clinic) -> None:
+    closure, first, second = _closed(clinic)
+    appointments.cancel(clinic.context, first, "pat")
+    clinic.run("UPDATE app.notification SET leased_until = now() + interval '1 minute' WHERE kind = 'change'")
+    done = closings.take_back(clinic.context, closure)
+    assert ([one.reference for one in done.back], done.message_sent) == ([second], True)
+    assert appointments.show(clinic.context, first)["status"] == "cancelled"
+    assert clinic.sound()
+
+
+def test_when_one_cannot_go_back_nothing_is_taken_back(clinic: Clinic) -> None:
+    closure, first, second = _closed(clinic)
+    _book(clinic, 2, 5, "blood")
+    with pytest.raises(Refused, match=f"{second} cannot go back, and nothing was taken back") as refusal:
+        closings.take_back(clinic.context, closure)
+    assert refusal.value.code == "patient-overlap"
+    assert len(schedules.closures(clinic.context)) == 1
+    assert _starts(clinic, first, second) != [_start(clinic, 4), _start(clinic, 5)]
+    assert clinic.sound()
+
+
+def test_a_closing_is_taken_back_by_whoever_closed_and_for_ten_minutes(clinic: Clinic) -> None:
+    closure, _, _ = _closed(clinic)
+    clinic.run("UPDATE app.staff SET name = 'other' WHERE name = 'tests'")
+    with pytest.raises(Refused) as other:
+        closings.take_back(clinic.context, closure)
+    assert other.value.code == "nothing-to-undo"
+    clinic.run("UPDATE app.staff SET name = 'tests' WHERE name = 'other'")
+    clinic.run("ALTER TABLE app.audit DISABLE TRIGGER USER")
+    clinic.run("UPDATE app.audit SET at = at - interval '11 minutes'")
+    with pytest.raises(Refused) as late:
+        closings.take_back(clinic.context, closure)
+    assert late.value.code == "too-late"
+
+
+def test_without_the_right_to_book_nobody_is_moved_back(clinic: Clinic) -> None:
+    closure, _, _ = _closed(clinic)
+    clinic.run("DELETE FROM app.role_permission WHERE permission = 'book'")
+    with pytest.raises(NotAllowed):
+        closings.take_back(clinic.context, closure)
+    assert len(schedules.closures(clinic.context)) == 1

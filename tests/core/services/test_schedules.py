@@ -50,6 +50,28 @@ def test_hours_that_overlap_are_refused_by_weekday(room: Context) -> None:
     assert (refusal.value.code, refusal.value.details) == ("hours-overlap", {"weekdays": ["mon"], "added": 1})
 
 
+@pytest.mark.both_servers
+def test_hours_are_changed_from_a_day_on_or_not_at_all(room: Context) -> None:
+    monday, tuesday = schedules.added(room, {**HOURS, "weekdays": "mon-tue", "valid_from": "2027-01-01"})
+    (late,) = schedules.added(room, {**HOURS, "weekdays": "wed", "opens": "12"})
+    wanted = {**HOURS, "weekdays": "mon,wed", "opens": "10", "valid_from": "2027-03-01"}
+    with pytest.raises(Refused) as refusal:
+        schedules.change(room, [monday, tuesday], wanted)
+    assert (refusal.value.code, refusal.value.details["weekdays"]) == ("hours-overlap", ["wed"])
+    with pytest.raises(NotFound):
+        schedules.change(room, [monday, 10**6], {**wanted, "weekdays": "mon"})
+    assert {one.schedule_id for one in schedules.list_(room)} == {monday, tuesday, late}
+    assert schedules.change(room, [monday, tuesday], {**wanted, "weekdays": "mon"}) == 1
+    days = [(one.weekday, one.opens.hour, one.valid_from, one.valid_until) for one in schedules.list_(room)]
+    ended, begins = date(2027, 2, 28), date(2027, 3, 1)
+    assert days == [
+        (1, 8, date(2027, 1, 1), ended),
+        (1, 10, begins, None),
+        (2, 8, date(2027, 1, 1), ended),
+        (3, 12, None, None),
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
