@@ -104,8 +104,8 @@ def test_what_another_desk_does_arrives_by_itself(
     clinic.run("UPDATE slot s SET local_start = starts_at AT TIME ZONE zone FROM site p WHERE p.site_id = s.site_id")
     today = clinic.day(1)
     monkeypatch.setattr(clock, "today", lambda _: today)
-    monkeypatch.setattr("bookcli.tui.screens.agenda.CALM_SECONDS", 3600)
-    monkeypatch.setattr("bookcli.tui.screens.agenda.BURST_SECONDS", 0.001)
+    monkeypatch.setattr("bookcli.tui.live.CALM_SECONDS", 3600)
+    monkeypatch.setattr("bookcli.tui.live.BURST_SECONDS", 0.001)
     readings, told = counted(monkeypatch, "reload"), counted(monkeypatch, "_changed")
     settings = replace(clinic.context.settings, redis_url=valkey.url)
     with Context(settings, clinic.context.paths) as other, Context(settings, clinic.context.paths) as desk:

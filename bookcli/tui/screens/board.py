@@ -6,8 +6,9 @@ What must stay true: what is on the screen is never older than the banner says; 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -15,11 +16,11 @@ from textual.containers import Horizontal
 from textual.content import Content
 
 from ...core import clock
-from ...core.errors import BookcliError
-from ...core.model.board import Board, Cell
+from ...core.model.board import Board, Cell, Place
 from ...core.model.text import visible
-from ..calls import Following, Later
-from ..kit import Notice, View, literal, text
+from ..calls import Later
+from ..kit import Notice, literal
+from ..live import Live
 from ..widgets.board_grid import BoardGrid
 from ..widgets.slot_detail import SlotDetail
 from .choices import Choices
@@ -27,19 +28,15 @@ from .days import Days
 from .slot import Slot
 
 if TYPE_CHECKING:
-    from ...core.services import board, slots
+    from ...core.services import board
 else:
-    board, slots = Later("board"), Later("slots")
-
-POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
-"""Between two readings when nobody tells of changes, and when somebody does."""
-BURST_SECONDS = 0.1
-"""Changes that are told so shortly one after another are read together."""
+    board = Later("board")
 
 
-class BoardScreen(View):
+class BoardScreen(Live):
     """Shows one local day of the site: today, unless another one was chosen."""
 
+    BODY = "#day"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "book", "Book", id="board.book"),
         Binding("t", "today", "Today", id="board.today"),
@@ -53,12 +50,8 @@ class BoardScreen(View):
         super().__init__()
         self._day: date | None = None
         self._board: Board | None = None
-        self._read_at = 0.0
         self._ahead = timedelta()
         self._test = ""
-        self._following: Following | None = None
-        self._followed = ""
-        self._soon = False
 
     def body(self) -> ComposeResult:
         yield Notice()
@@ -68,9 +61,6 @@ class BoardScreen(View):
 
     def on_mount(self) -> None:
         self._test = self.desk.kept.get("test", "")
-        self.query_one("#day").display = False
-        self.notice("loading", "The day is on its way.")
-        self.set_interval(1.0, self._tick)
 
     @property
     def now(self) -> datetime:
@@ -97,20 +87,17 @@ class BoardScreen(View):
 
     # Reading
 
-    def placed(self) -> None:
+    @property
+    def day_shown(self) -> date | None:
+        return None if self._board is None else self._board.day
+
+    def forget(self) -> None:
         self._board = None
-        self.reload()
 
-    def reload(self) -> None:
-        """Asks for the day; what is shown stays until the answer is there."""
-        site = self.desk.site
-        self._soon = False
-        # A look that nobody sees would be written down all the same; coming to the front asks anew.
-        if site is not None and self.is_active:
-            self.call(board.day, site.code, self._day, on_done=self._shown, on_error=self._failed, group="day")
+    def question(self, site: Place) -> tuple[Callable[..., Any], *tuple[Any, ...]]:
+        return board.day, site.code, self._day
 
-    def _shown(self, found: Board) -> None:
-        self._read_at = time.monotonic()
+    def show_answer(self, found: Board) -> None:
         self._ahead = timedelta() if found.stale else found.as_of - clock.now()
         shown = self._board = found.only(self._test)
         notice, day = self.query_one(Notice), self.query_one("#day")
@@ -123,7 +110,6 @@ class BoardScreen(View):
             hint = "] day after · [ day before · d another date" + (" · f another test" if only else "")
             notice.say("empty", f"No slots{only} on {found.day:%A %d %B %Y}.", hint)
         self.say_frame()
-        self._follow(found.place.code)
 
     def _show_grid(self, shown: Board) -> None:
         grid = self.query_one(BoardGrid)
@@ -132,42 +118,20 @@ class BoardScreen(View):
             grid.focus()
         self._say_detail()
 
-    def _failed(self, problem: BookcliError) -> None:
-        self.desk.explain(problem)
-        if self._board is None:
-            self.query_one("#day").display = False
-            self.notice("error", text(problem.message), hint="r tries again")
-
     # Staying true
 
-    def _follow(self, site: str) -> None:
-        if self._following is not None and self._followed == site:
-            return
-        if self._following is not None:
-            self._following.stop()
-        self._followed = site
-        follow = self.desk.calls.follow
-        self._following = follow(self, slots.changes, [site], on_item=self._changed, on_end=self._unfollowed)
+    @property
+    def is_kept(self) -> bool:
+        return self._failing or (self._board is not None and self._board.stale)
 
-    def _changed(self, told: tuple[str, date]) -> None:
-        if self._board is not None and told[1] == self._board.day and not self._soon:
-            self._soon = True
-            self.set_timer(BURST_SECONDS, self.reload)
+    @property
+    def is_over(self) -> bool:
+        ends = self._board.next_change() if self._board is not None else None
+        return ends is not None and ends <= self.now
 
-    def _unfollowed(self) -> None:
-        self._following = None
-
-    def _tick(self) -> None:
-        shown = self._board
-        if shown is None or not self.is_active:
-            return
+    def tick(self) -> None:
         self.query_one(BoardGrid).tick(self.now)
         self._say_detail()
-        ends = shown.next_change()
-        patience = POLL_SECONDS if self._following is None or shown.stale else CALM_SECONDS
-        old = time.monotonic() - self._read_at > patience
-        if (old or (ends is not None and ends <= self.now)) and not self.desk.calls.is_asking(self, "day"):
-            self.reload()
 
     def on_board_grid_moved(self) -> None:
         self._say_detail()

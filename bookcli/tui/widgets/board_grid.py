@@ -123,11 +123,6 @@ class BoardGrid(ScrollView, can_focus=True):
             return None
         return self._board.grid[self._column][self._row]
 
-    @property
-    def where(self) -> tuple[int, int]:
-        """The column and the row of the cursor."""
-        return self._column, self._row
-
     def _place(self) -> tuple[str, datetime | None]:
         board = self._board
         if board is None or not board.columns or not board.rows:
