@@ -174,8 +174,14 @@ async def cancelling(seat: Seat) -> None:
     await still(seat, "Cancel it", "pat-crs")
 
 
-async def moving(seat: Seat) -> None:
+async def moving_on_board(seat: Seat) -> None:
     await appointment(seat)
+    await seat.press("m")
+    await still(seat, "◆ Moving", "◆", "m Nearest")
+
+
+async def moving(seat: Seat) -> None:
+    await moving_on_board(seat)
     await seat.press("m")
     await still(seat, "From Tue 04 Mar 2031", "min  blood", "esc Back")
 
@@ -183,8 +189,8 @@ async def moving(seat: Seat) -> None:
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 @pytest.mark.parametrize(
     "play",
-    [board, keys, booking, new_patient, quick, appointment, cancelling, moving],
-    ids=["board", "help", "booking", "new-patient", "quick", "appointment", "cancelling", "moving"],
+    [board, keys, booking, new_patient, quick, appointment, cancelling, moving, moving_on_board],
+    ids=["board", "help", "booking", "new-patient", "quick", "appointment", "cancelling", "moving", "moving-on-board"],
 )
 def test_a_screen_looks_as_it_did(
     snap_compare: Compare, far_day: Clinic, size: tuple[int, int], play: Callable[[Seat], Any]

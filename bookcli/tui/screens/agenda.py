@@ -23,6 +23,7 @@ from ...core.model.text import fold
 from ..calls import Later
 from ..kit import Confirm, Notice, Table, literal
 from ..live import Live
+from ..moves import MOVABLE, on_board
 from ..undoing import of_appointment
 from ..widgets.appointment_facts import MARKS
 
@@ -49,6 +50,7 @@ class AgendaScreen(Live):
         Binding("c", "step('checked-in')", "Check in", id="agenda.check-in"),
         Binding("f", "step('fulfilled')", "Fulfil", id="agenda.fulfil"),
         Binding("n", "missed", "No-show…", id="agenda.noshow"),
+        Binding("m", "move", "Move", id="agenda.move"),
         Binding("w", "find", "Find", id="agenda.find"),
         Binding("escape", "found", "All", id="agenda.all", show=False),
     ]
@@ -151,6 +153,13 @@ class AgendaScreen(Live):
         row = self.query_one(Table).current
         if row is not None:
             self._step(row, status)
+
+    def action_move(self) -> None:
+        row = self.query_one(Table).current
+        if row is not None and row["status"] in MOVABLE:
+            on_board(self.desk, row)
+        elif row is not None:
+            self.desk.toast(f"{row['reference']} cannot be moved: it is {WORDS.get(row['status'], row['status'])}.")
 
     def action_missed(self) -> None:
         row = self.query_one(Table).current

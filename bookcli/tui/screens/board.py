@@ -14,13 +14,17 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.widgets import Static
 
 from ...core import clock
+from ...core.model.appointments import Outcome
 from ...core.model.board import Board, Cell, Place
 from ...core.model.text import visible
 from ..calls import Later
-from ..kit import Notice, literal
+from ..kit import Confirm, Notice, literal
 from ..live import Live
+from ..moves import Facts, Move
+from ..undoing import of_appointment
 from ..widgets.board_grid import BoardGrid
 from ..widgets.slot_detail import SlotDetail
 from .choices import Choices
@@ -44,16 +48,22 @@ class BoardScreen(Live):
         Binding("right_square_bracket", "step(1)", "Day after", id="board.after", key_display="]"),
         Binding("d", "date", "Date", id="board.date"),
         Binding("f", "filter", "Test", id="board.filter"),
+        Binding("m", "nearest", "Nearest", id="board.nearest"),
+        Binding("escape", "stop", "Stop", id="board.stop"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._day: date | None = None
+        self._found: Board | None = None
         self._board: Board | None = None
         self._ahead = timedelta()
         self._test = ""
+        self._move: Move | None = None
+        self._point_at = 0
 
     def body(self) -> ComposeResult:
+        yield Static(Content(""), id="moving")
         yield Notice()
         with Horizontal(id="day"):
             yield BoardGrid()
@@ -61,6 +71,7 @@ class BoardScreen(Live):
 
     def on_mount(self) -> None:
         self._test = self.desk.kept.get("test", "")
+        self._say_move()
 
     @property
     def now(self) -> datetime:
@@ -77,7 +88,7 @@ class BoardScreen(Live):
         near = {-1: " yesterday", 0: " today", 1: " tomorrow"}.get(away, "")
         cells = [cell for column in shown.columns for cell in column.cells]
         free = f"{sum(cell.free for cell in cells)} of {sum(cell.capacity for cell in cells)} places free"
-        only = f"  only {visible(self._test)}" if self._test else ""
+        only = f"  only {visible(self._filter)}" if self._filter else ""
         return Content.assemble(
             (literal(site.name), "bold"), f"  {shown.day:%a %d %b %Y}", (near, "$text-accent"), f"  {free}", only
         )
@@ -92,28 +103,41 @@ class BoardScreen(Live):
         return None if self._board is None else self._board.day
 
     def forget(self) -> None:
-        self._board = None
+        self._found = self._board = None
 
     def question(self, site: Place) -> tuple[Callable[..., Any], *tuple[Any, ...]]:
         return board.day, site.code, self._day
 
     def show_answer(self, found: Board) -> None:
         self._ahead = timedelta() if found.stale else found.as_of - clock.now()
-        shown = self._board = found.only(self._test)
+        self._found = found
+        self._draw(found)
+
+    @property
+    def _filter(self) -> str:
+        return self._test if self._move is None else self._move.test
+
+    def _draw(self, found: Board) -> None:
+        shown = self._board = found.only(self._filter)
         notice, day = self.query_one(Notice), self.query_one("#day")
         day.display = bool(shown.rows)
         if shown.rows:
             notice.clear()
             self._show_grid(shown)
         else:
-            only = f" for {literal(self._test)}" if self._test else ""
-            hint = "] day after · [ day before · d another date" + (" · f another test" if only else "")
+            only = f" for {literal(self._filter)}" if self._filter else ""
+            hint = "] day after · [ day before · d another date" + (
+                " · f another test" if self._test == self._filter else ""
+            )
             notice.say("empty", f"No slots{only} on {found.day:%A %d %B %Y}.", hint)
         self.say_frame()
 
     def _show_grid(self, shown: Board) -> None:
         grid = self.query_one(BoardGrid)
-        grid.show(shown, self.now)
+        grid.show(shown, self.now, self._move.places() if self._move is not None else None)
+        if self._point_at:
+            grid.point_at(self._point_at)
+            self._point_at = 0
         if self.focused is None:
             grid.focus()
         self._say_detail()
@@ -148,8 +172,10 @@ class BoardScreen(Live):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is no key for what nothing here can do."""
-        return action != "book" or self.desk.opens("booking")
+        """There is no key for what nothing here can do, and none but for moving while something is moved."""
+        if action in ("nearest", "stop"):
+            return self._move is not None
+        return action not in ("book", "filter") or self._move is None
 
     def action_today(self) -> None:
         self._go(None)
@@ -181,7 +207,9 @@ class BoardScreen(Live):
 
     def on_board_grid_opened(self, event: BoardGrid.Opened) -> None:
         event.stop()
-        if self._board is not None:
+        if self._move is not None:
+            self._ask_to_move(self._move, event.cell)
+        elif self._board is not None:
             self.app.push_screen(Slot(self._board, event.cell), lambda wish: self._book(event.cell) if wish else None)
 
     def action_book(self) -> None:
@@ -191,3 +219,61 @@ class BoardScreen(Live):
 
     def _book(self, cell: Cell) -> None:
         self.desk.open_booking(cell, self._test)
+
+    # Moving an appointment
+
+    def move(self, facts: Facts) -> None:
+        """Lets somebody walk to where an appointment is moved, from where it is now."""
+        if self._move is not None and self._move.under_way:
+            self.desk.toast(
+                "Another appointment is on its way still: nobody knows yet whether it has moved.", "warning"
+            )
+            return
+        move = Move(self, facts, self._say_move, lambda outcome: self._moved(move, outcome))
+        zone = facts["zone"]
+        self._day = max(clock.to_local(facts["starts_at"], zone).date(), clock.today(zone))
+        self._move, self._point_at = move, facts["slot_id"]
+        self._say_move()
+        place = next((one for one in self.desk.places if one.code == facts["site"]), self.desk.site)
+        if place != self.desk.site:
+            self.desk.choose_site(place)
+        else:
+            self.reload()
+
+    def _say_move(self) -> None:
+        line = self.query_one("#moving", Static)
+        line.display = self._move is not None
+        line.update(self._move.line() if self._move is not None else Content(""))
+        self.refresh_bindings()
+
+    def _ask_to_move(self, move: Move, cell: Cell) -> None:
+        if self._board is not None and not move.under_way:
+            question = Confirm(move.question(), move.from_to(self._board, cell), yes="Move", no="Cancel")
+            self.app.push_screen(question, lambda agreed: move.to(cell.slot_id) if agreed else None)
+
+    def action_nearest(self) -> None:
+        move = self._move
+        if move is not None and not move.under_way:
+            self.desk.open(
+                "moving", move.facts, on_done=lambda offer: move.to(offer.parts[0].slot_id) if offer else None
+            )
+
+    def action_stop(self) -> None:
+        """Leaves it where it is, but not while nobody knows yet whether it has moved."""
+        if self._move is not None and not self._move.under_way:
+            self._end_move()
+
+    def _end_move(self) -> None:
+        self._move, self._point_at = None, 0
+        self._say_move()
+        if self._found is not None:
+            self._draw(self._found)
+
+    def _moved(self, move: Move, outcome: Outcome) -> None:
+        first = outcome.verdicts[0]
+        assert first.starts_at is not None and first.reference is not None
+        start = clock.to_local(first.starts_at, first.zone or "UTC")
+        self.desk.did(f"{first.reference} was moved to {start:%a %d %b %H:%M}.", of_appointment(first.reference))
+        if self._move is move:
+            self._end_move()
+        self.reload_soon()
