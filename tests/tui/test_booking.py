@@ -152,7 +152,7 @@ def test_what_was_offered_before_the_last_letter_is_not_booked(clinic: Clinic) -
         dialog = seat.app.screen
         await seat.eventually(lambda: not seat.app.calls.is_asking(dialog, "offers"), "asked")
         await seat.eventually(
-            lambda: dialog.form.offers.offers and not dialog._holding.on_its_way,  # type: ignore[attr-defined]
+            lambda: dialog.form.offers.shown and not dialog._holding.on_its_way,  # type: ignore[attr-defined]
             "offers of the other day",
         )
         assert not any(status == "booked" for _, status in statuses(clinic))

@@ -297,7 +297,7 @@ class Booking(Dialog[Outcome]):
         self.form.say_problem(
             text(f"✕ REFUSED  {why}" + (" The nearest free places are these." if nearest else ""), "$text-error")
         )
-        self.form.offers.show(nearest or [one for one in self.form.offers.offers if not _same(one, outcome)])
+        self.form.offers.show(nearest or [one for one in self.form.offers.shown if not _same(one, outcome)])
         self.form.offers.focus()
         self._say_state()
 

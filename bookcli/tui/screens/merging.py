@@ -44,6 +44,7 @@ class Merging(Dialog[tuple[str, int]]):
         yield labelled("Number", Input(placeholder="of the duplicate", id="number", **options))  # type: ignore[arg-type]
         yield Static(id="stays")
         yield Static(id="goes")
+        yield Static(text("Nothing takes a merge back."), classes="more")
         yield labelled("Word", Input(placeholder=f"{WORD} agrees, all else leaves", id="word", **options))  # type: ignore[arg-type]
         yield Static(id="wrong")
         with Horizontal(classes="buttons"):

@@ -5,7 +5,6 @@ What must stay true: an answer to what is no longer typed is never shown, and no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -17,13 +16,13 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
 
 from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model.patients import Patient, is_mrn
 from ...core.model.text import visible
 from ...core.services import patients
+from .choice_list import ChoiceList
 
 if TYPE_CHECKING:
     from ..app import DeskApp
@@ -66,33 +65,11 @@ def warnings(patient: Patient) -> Content:
     return Content.styled("  ".join(f"▲ {visible(one)}" for one in patient.warnings), "$text-warning")
 
 
-class PatientList(OptionList, can_focus=False):
-    """Rows of patients; the one under the cursor is `current`."""
+class PatientList(ChoiceList[Patient], can_focus=False):
+    """Patients, whoever fits best first."""
 
     def __init__(self) -> None:
-        super().__init__(compact=True)
-        self.found: tuple[Patient, ...] = ()
-
-    def show(self, found: Sequence[Patient]) -> None:
-        """Shows other patients; the cursor stays on the same one if they are still there."""
-        was = self.current
-        self.found = tuple(found)
-        self.clear_options()
-        self.add_options(Option(row(one)) for one in self.found)
-        again = [one.mrn for one in self.found]
-        here = again.index(was.mrn) if was is not None and was.mrn in again else 0
-        self.highlighted = here if self.found else None
-
-    @property
-    def current(self) -> Patient | None:
-        """The patient under the cursor."""
-        where = self.highlighted
-        return self.found[where] if where is not None and where < len(self.found) else None
-
-    def step(self, by: int) -> None:
-        """Moves the cursor, and stops at the ends."""
-        if self.found:
-            self.highlighted = min(max((self.highlighted or 0) + by, 0), len(self.found) - 1)
+        super().__init__(row, lambda patient: patient.mrn)
 
 
 class PatientFinder(Vertical):
@@ -136,6 +113,11 @@ class PatientFinder(Vertical):
 
     def choose(self, patient: Patient) -> None:
         """Chooses somebody: the list gives way to one line about them."""
+        self.say_who(patient)
+        self.post_message(self.Chosen(patient))
+
+    def say_who(self, patient: Patient) -> None:
+        """Says anew who was chosen."""
         self.chosen = patient
         with self.prevent(Input.Changed):
             self.input.value = f"{visible(patient.name)} {patient.mrn}".strip()
@@ -144,7 +126,6 @@ class PatientFinder(Vertical):
         born = patient.birth_date.isoformat() if patient.birth_date else "no birth date"
         facts = f"{born}  {patient.mrn}  {coming(patient)}" if patient.name else "The name is not known now."
         self._say(Content("\n").join([Content(facts), warnings(patient)]) if patient.name else Content(facts))
-        self.post_message(self.Chosen(patient))
 
     def _say(self, words: Content) -> None:
         line = self.query_one(".said", Static)
