@@ -61,8 +61,8 @@ class AppointmentScreen(Dialog[str]):
         Binding("y", "copy", "Copy", id="appointment.copy"),
         Binding("u", "undo", "Undo", id="appointment.undo"),
         Binding("r", "reload", "Refresh", id="appointment.refresh", show=False),
-        Binding("left", "app.focus_previous", show=False),
-        Binding("right", "app.focus_next", show=False),
+        Binding("left", "app.focus_previous", "Button before", id="appointment.before", show=False),
+        Binding("right", "app.focus_next", "Next button", id="appointment.next", show=False),
     ]
 
     def __init__(self, reference: str) -> None:

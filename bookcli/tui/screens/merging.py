@@ -29,8 +29,8 @@ class Merging(Dialog[tuple[str, int]]):
 
     HEADING = "Merge two records of one person"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "app.focus_next", show=False),
-        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", "Next field", id="merge.next", show=False),
+        Binding("up", "app.focus_previous", "Field before", id="merge.before", show=False),
     ]
 
     def __init__(self, stays: Patient) -> None:

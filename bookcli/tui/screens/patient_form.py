@@ -24,8 +24,8 @@ class PatientForm(Dialog[Patient]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", id="patient.save"),
-        Binding("down", "app.focus_next", show=False),
-        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", "Next field", id="patient.next", show=False),
+        Binding("up", "app.focus_previous", "Field before", id="patient.before", show=False),
     ]
     FIELDS: ClassVar[Mapping[str, tuple[str, str]]] = {}
     """Label and example of each field, in the order in which they are asked."""
