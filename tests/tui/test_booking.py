@@ -317,3 +317,78 @@ def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
         assert not {"\x1b", "\u202e"} & set(seat.text())
 
     sit(clinic.context, play, SMALL)
+
+
+def test_what_is_typed_before_it_is_known_who_is_meant_goes_where_the_focus_is_then(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        with outages.frozen(server, database):
+            await seat.press("text:mulle", "r", "enter", "text:mri", "enter", "text:claustrophobic")
+            await seat.sees("what is typed meanwhile waits")
+            assert "claustrophobic" not in seat.text()
+        await seat.sees("Ana Müller P1", "MRI", "claustrophobic", "◐ Held 4:5")
+        assert (seat.app.screen.form.tests.value, seat.app.screen.form.note.value) == ("mri", "claustrophobic")  # type: ignore[attr-defined]
+
+    sit(clinic.context, play)
+
+
+def test_what_is_typed_while_nobody_is_found_stays_with_the_name(clinic: Clinic, server: Server, database: str) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        with outages.frozen(server, database):
+            await seat.press("text:a", "enter", "text:na mu")
+            await seat.sees("what is typed meanwhile waits")
+        await seat.sees("Patient  ana mu", "Ana Müller")
+        with outages.frozen(server, database):
+            await seat.press("text:l", "enter", "text:l", "escape")
+            await seat.sees("Leave without booking?")
+        await seat.press("n")
+        await seat.sees("Patient  ana mull")
+
+    sit(clinic.context, play)
+
+
+def test_what_becomes_of_a_booking_that_was_left_under_way_is_told(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        with outages.frozen(server, database):
+            await seat.press("enter", "escape")
+            await seat.sees("Leave without booking?", "you are told")
+            await seat.press("y")
+            await seat.misses("for whoever performs it")
+        await seat.hears("BOOKED", "u takes it back")
+        await seat.sees("█ 1/1")
+
+    sit(clinic.context, play)
+    assert statuses(clinic) == [("mri", "booked")]
+
+
+def test_enter_in_the_note_is_for_the_offers_that_are_shown_and_the_focus_stays(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("b")
+        await seat.sees("Patient", "blood · mri")
+        await seat.press("text:p1")
+        await seat.sees("Ana Müller")
+        await seat.takes_patient()
+        await seat.press("text:mri", "enter", f"text:{clinic.day(1)}", "enter")
+        await seat.sees("mri 08:00 mri-1")
+        form = seat.app.screen.form  # type: ignore[attr-defined]
+        with outages.frozen(server, database):
+            await seat.press("shift+tab", "ctrl+u", f"text:{clinic.day(2)}", "tab", "tab", "text:a", "enter")
+            await seat.sees("looks for what is free")
+            assert seat.app.focused is form.note
+        await seat.sees(f"{clinic.day(2):%a %d %b} 08:00", "mri 08:00 mri-1")
+        await seat.misses("looks for what is free")
+        assert statuses(clinic) == [] and seat.app.focused is form.note
+        await seat.press("enter")
+        await seat.sees("◐ Held 4:5")
+        assert clinic.row("SELECT slot_id FROM appointment") == (clinic.slot("mri", 2),)
+
+    sit(clinic.context, play)

@@ -202,7 +202,8 @@ class AppointmentScreen(Dialog[str]):
     def action_print(self) -> None:
         if self._whole is not None:
             done = f"The slip of {self._reference} is at the printer."
-            self.call(reception.print_slip, self._whole.facts, on_done=lambda _: self.desk.toast(done))
+            how: dict[str, Any] = {"on_done": lambda _: self.desk.toast(done), "on_error": self.desk.failed}
+            self.desk.calls.ask(self.desk, reception.print_slip, self._whole.facts, **how)
 
     def action_undo(self) -> None:
         self.desk.action_undo()

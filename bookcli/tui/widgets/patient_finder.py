@@ -95,11 +95,14 @@ class PatientFinder(Vertical):
     class Nobody(Message):
         """Nobody is called so."""
 
-    def __init__(self, words: str = "", away: str = AWAY) -> None:
-        """`away` is what can be done while the database cannot be asked."""
+    def __init__(self, away: str = AWAY, *, ahead: bool = False) -> None:
+        """`away` is what can be done while the database cannot be asked.
+
+        `ahead`: what is typed between Enter and the answer is for the field that has the focus then.
+        """
         super().__init__()
-        self._hint = away
-        self.input = Input(words, placeholder="name, number, birth date or phone", compact=True, select_on_focus=False)
+        self._hint, self._ahead = away, ahead
+        self.input = Input(placeholder="name, number, birth date or phone", compact=True, select_on_focus=False)
         self.chosen: Patient | None = None
         self._timer: Timer | None = None
         self._waits = False
@@ -111,10 +114,15 @@ class PatientFinder(Vertical):
         yield PatientList()
         yield Static(Content(""), classes="said")
 
+    def on_mount(self) -> None:
+        if self._ahead:
+            self._desk.ahead.watch(self.input)
+
     def choose(self, patient: Patient) -> None:
         """Chooses somebody: the list gives way to one line about them."""
         self.say_who(patient)
         self.post_message(self.Chosen(patient))
+        self._desk.ahead.release(self.input)
 
     def say_who(self, patient: Patient) -> None:
         """Says anew who was chosen."""
@@ -133,6 +141,10 @@ class PatientFinder(Vertical):
         line.display = bool(words.plain.strip())
 
     @property
+    def _desk(self) -> DeskApp:
+        return cast("DeskApp", self.app)
+
+    @property
     def _list(self) -> PatientList:
         return self.query_one(PatientList)
 
@@ -144,15 +156,15 @@ class PatientFinder(Vertical):
         if self._timer is not None:
             self._timer.stop()
         self._waits, self._entered = bool(event.value.strip()), False
+        self._desk.ahead.release(self.input)
         self._timer = self.set_timer(DEBOUNCE, self.look)
 
     def look(self) -> None:
         """Looks for what is typed, now or again; nobody is looked for when somebody was chosen."""
         if self.chosen is not None:
             return
-        desk = cast("DeskApp", self.app)
         words = self.input.value
-        desk.calls.ask(
+        self._desk.calls.ask(
             self, patients.find, words, on_done=partial(self._found, words), on_error=self._failed, group="find"
         )
 
@@ -171,6 +183,7 @@ class PatientFinder(Vertical):
         entered, self._entered = self._entered, False
         if entered and len(found) == 1:
             self._take()
+        self._desk.ahead.release(self.input)
 
     def _failed(self, problem: BookcliError) -> None:
         self._away, self._waits = True, False
@@ -178,9 +191,10 @@ class PatientFinder(Vertical):
         self._list.display = False
         words = f"▲ {visible(problem.message)} {self._hint}"
         self._say(Content.styled(words.rstrip(), "$text-warning"))
-        cast("DeskApp", self.app).explain(problem)
+        self._desk.explain(problem)
         if entered and is_mrn(self.input.value.strip()):
             self._take()
+        self._desk.ahead.release(self.input)
 
     def _say_warnings(self) -> None:
         current = self._list.current
@@ -202,8 +216,12 @@ class PatientFinder(Vertical):
         elif self._waits:
             # The answer to what was typed is on its way: whoever is first in it is not known yet.
             self._entered = True
+            if self._ahead:
+                self._say(Content.styled("… looks for that; what is typed meanwhile waits", "$text-muted"))
+            return
         else:
             self._take()
+        self._desk.ahead.release(self.input)
 
     def _take(self) -> None:
         current = self._list.current
