@@ -370,6 +370,8 @@ def test_what_becomes_of_a_booking_that_was_left_under_way_is_told(
 def test_enter_in_the_note_is_for_the_offers_that_are_shown_and_the_focus_stays(
     clinic: Clinic, server: Server, database: str
 ) -> None:
+    first, second = clinic.day(1), clinic.day(2)
+
     async def play(seat: Seat) -> None:
         await seat.sees("No slots")
         await seat.press("b")
@@ -377,14 +379,14 @@ def test_enter_in_the_note_is_for_the_offers_that_are_shown_and_the_focus_stays(
         await seat.press("text:p1")
         await seat.sees("Ana Müller")
         await seat.takes_patient()
-        await seat.press("text:mri", "enter", f"text:{clinic.day(1)}", "enter")
+        await seat.press("text:mri", "enter", f"text:{first}", "enter")
         await seat.sees("mri 08:00 mri-1")
         form = seat.app.screen.form  # type: ignore[attr-defined]
         with outages.frozen(server, database):
-            await seat.press("shift+tab", "ctrl+u", f"text:{clinic.day(2)}", "tab", "tab", "text:a", "enter")
+            await seat.press("shift+tab", "ctrl+u", f"text:{second}", "tab", "tab", "text:a", "enter")
             await seat.sees("looks for what is free")
             assert seat.app.focused is form.note
-        await seat.sees(f"{clinic.day(2):%a %d %b} 08:00", "mri 08:00 mri-1")
+        await seat.sees(f"{second:%a %d %b} 08:00", "mri 08:00 mri-1")
         await seat.misses("looks for what is free")
         assert statuses(clinic) == [] and seat.app.focused is form.note
         await seat.press("enter")
