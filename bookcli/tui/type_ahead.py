@@ -51,18 +51,19 @@ class TypeAhead:
 
     def keeps(self, event: events.Event) -> bool:
         """Whether an event waits, and nothing happens for it now."""
-        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded or event is self._passed:
+        if not isinstance(event, events.Key | events.Paste) or event.is_forwarded:
             return False
         key = event.key if isinstance(event, events.Key) else ""
-        here, held = self._desk.focused, self._held
-        if self._desk.is_locked or (self._from is None and (held is None or here is not held)):
-            if key == "enter" and here in self._watched and self._from is None:
+        here, again = self._desk.focused, event is self._passed
+        waits = self._from is not None or (self._held is not None and here is self._held)
+        if again or self._desk.is_locked or not waits:
+            if key == "enter" and here in self._watched:
                 self._held = here
-                self._kept.clear()  # of somebody who has gone
+                self._kept = self._kept if again else []  # else they are of somebody who has gone
             return False
         self._kept.append(event)
-        if held is not None and key in AT_ONCE:
-            self.release(held)
+        if self._held is not None and key in AT_ONCE:
+            self.release(self._held)
         return True
 
     def _wait_for(self, widget: Widget) -> None:
@@ -83,6 +84,9 @@ class TypeAhead:
 
     def _next(self) -> None:
         self._step += 1
+        if self._held is not None:
+            self._from = self._passed = None
+            return
         if self._from is None or not self._from.is_attached:
             self._kept.clear()
         if not self._kept:

@@ -155,8 +155,9 @@ class PatientFinder(Vertical):
             self.post_message(self.Chosen(None))
         if self._timer is not None:
             self._timer.stop()
+        if self._entered:
+            self._desk.ahead.release(self.input)
         self._waits, self._entered = bool(event.value.strip()), False
-        self._desk.ahead.release(self.input)
         self._timer = self.set_timer(DEBOUNCE, self.look)
 
     def look(self) -> None:
