@@ -2761,7 +2761,8 @@ BEGIN
              CASE WHEN a.doc ->> 'sex' <> o.sex THEN 'sex' END, CASE WHEN a.doc ->> 'phone' <> o.phone THEN 'phone' END,
              CASE WHEN a.doc ->> 'email' <> o.email THEN 'email' END, CASE WHEN a.doc ->> 'language' <> o.language THEN 'language' END,
              CASE WHEN a.doc ->> 'channel' <> o.channel THEN 'channel' END, CASE WHEN a.doc ->> 'consent' <> o.consent THEN 'consent' END,
-             CASE WHEN a.doc ->> 'note' <> o.note THEN 'note' END], NULL) AS fields
+             CASE WHEN a.doc ->> 'note' <> o.note THEN 'note' END], NULL) AS fields,
+           CASE WHEN a.doc ? 'still' THEN NOT to_jsonb(o) @> (a.doc -> 'still') ELSE false END AS changed_since
       FROM asked a LEFT JOIN old o ON o.mrn = a.mrn AND a.doc ? 'mrn'
   ), made AS (
     INSERT INTO patient (mrn, name, birth_date, sex, phone, email, language, channel, consent, note)
@@ -2773,7 +2774,7 @@ BEGIN
     UPDATE patient p SET name = n.name, birth_date = n.birth_date, sex = n.sex, phone = n.phone, email = n.email,
            language = n.language, channel = n.channel, consent = n.consent, note = n.note, version = p.version + 1
       FROM named n
-     WHERE p.patient_id = n.patient_id AND n.copy = 1 AND NOT n.taken AND n.fields <> '{}'
+     WHERE p.patient_id = n.patient_id AND n.copy = 1 AND NOT n.taken AND n.fields <> '{}' AND NOT n.changed_since
     RETURNING p.patient_id, n.fields
   ), noted AS (
     INSERT INTO audit (action, patient_id, after)
@@ -2786,6 +2787,7 @@ BEGIN
               WHEN n.patient_id IS NULL AND n.name IS NULL THEN 'name-missing'
               WHEN n.copy > 1 AND n.has_mrn THEN 'again'
               WHEN n.taken THEN 'mrn-taken'
+              WHEN n.fields <> '{}' AND n.changed_since THEN 'changed-since'
               WHEN n.fields <> '{}' THEN 'changed'
               ELSE 'unchanged' END,
          coalesce(m.patient_id, n.patient_id), n.mrn
@@ -2794,7 +2796,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION save_patients IS
   'Creates patients, or changes the fields that are given, by mrn; without one a number is given. A second row for an mrn in one '
-  'call is told `again`; a row with `new` whose mrn belongs to somebody is told `mrn-taken`.';
+  'call is told `again`; a row with `new` whose mrn belongs to somebody is told `mrn-taken`, one whose fields are not '
+  '{still: fields and values} any more `changed-since`.';
 
 CREATE FUNCTION merge_waiting(survivor integer, duplicate integer) RETURNS void
 LANGUAGE plpgsql AS $$

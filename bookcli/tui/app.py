@@ -29,8 +29,8 @@ from . import keys, themes
 from .calls import Bug, Calls, Later, as_bug
 from .kit import SIGN_IN, Confirm, Dialog, View, literal, said
 from .screens import BY_ID, VIEWS, choices, help, sign_in
-from .undoing import Undo as Undo
-from .undoing import Undos
+from .type_ahead import TypeAhead
+from .undoing import Undo, Undos
 
 if TYPE_CHECKING:
     from ..core.services import board, desk, staff
@@ -55,6 +55,7 @@ class DeskApp(App[None]):
         self.context = context.another()
         self.context.announce = self._announced
         self.calls = Calls(self.context, self.explain)
+        self.ahead = TypeAhead(self)
         self.lights: Lights | None = None
         self.person: Person | None = None
         self.places: tuple[Place, ...] = ()
@@ -103,7 +104,8 @@ class DeskApp(App[None]):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.MouseDown | events.MouseScrollDown | events.Paste):
             self._last_key = time.monotonic()
-        await super().on_event(event)
+        if not self.ahead.keeps(event):
+            await super().on_event(event)
 
     def _begun(self, found: tuple[SignedIn, Person] | None) -> None:
         if found is None:
@@ -137,10 +139,6 @@ class DeskApp(App[None]):
         if chosen != self.site:
             self.choose_site(chosen)
 
-    def _say_frame(self) -> None:
-        if isinstance(self.screen, View):
-            self.screen.say_frame()
-
     def choose_site(self, place: Place | None) -> None:
         """From now on every view shows this site."""
         self.site = place
@@ -151,8 +149,8 @@ class DeskApp(App[None]):
 
     def views(self) -> list[View]:
         """The views that have been shown."""
-        stacks = (self._screen_stacks.get(entry.id, ()) for entry in VIEWS)
-        return [screen for stack in stacks for screen in stack if isinstance(screen, View)]
+        screens = (screen for entry in VIEWS for screen in self._screen_stacks.get(entry.id, ()))
+        return [screen for screen in screens if isinstance(screen, View)]
 
     def look(self) -> None:
         """Looks at the servers beside the screen, and at what has become of kept requests."""
@@ -165,7 +163,8 @@ class DeskApp(App[None]):
         unknown = self.person is None and not self.is_locked and lights.database == "ok"
         if unknown and not self.calls.is_asking(self, "begin"):
             self._begin()  # it was started while the database was away
-        self._say_frame()
+        if isinstance(self.screen, View):
+            self.screen.say_frame()
         if lights.person is not None:
             self.person = lights.person
             if lights.person.problem is not None and self._locked is None:
@@ -223,7 +222,8 @@ class DeskApp(App[None]):
             self.lights = replace(self.lights or Lights("away", "unknown", "unknown"), database="away")
             if away:
                 return
-            self._say_frame()
+            if isinstance(self.screen, View):
+                self.screen.say_frame()
         self.toast(said(problem), "error")
 
     def failed(self, problem: BookcliError) -> None:
@@ -281,8 +281,7 @@ class DeskApp(App[None]):
 
     def _enter(self, session: SignedIn) -> None:
         """Somebody is at the desk: what was left there is theirs, or gone."""
-        same = self._was == session.name
-        self._was = session.name
+        same, self._was = self._was == session.name, session.name
         if same:
             self._unlock()
         else:
@@ -326,8 +325,8 @@ class DeskApp(App[None]):
 
     def action_site(self) -> None:
         known = {one.code: one for one in self.places}
-        current = self.site.code if self.site else ""
-        question = choices.Choices("Site", [(one.code, one.name) for one in self.places], current)
+        names = [(one.code, one.name) for one in self.places]
+        question = choices.Choices("Site", names, self.site.code if self.site else "")
         self.push_screen(question, lambda code: self.choose_site(known[code]) if code else None)
 
     def action_undo(self) -> None:

@@ -1,7 +1,8 @@
 """Runs services beside the screen: the only place of the terminal UI where a service is called.
 
 What must stay true: nothing here keeps the event loop, or the end of the process, waiting; an answer arrives in the
-message loop of whoever asked, or not at all when they have gone or asked again; a bug leaves no value in any log.
+message loop of whoever asked, or not at all when they have gone, asked again, or somebody else has signed in; a bug
+leaves no value in any log.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Call:
     on_error: Callable[[BookcliError], Any] | None
     group: str = ""
     quiet: bool = False
+    staff: str = ""
     began: float = field(default_factory=time.monotonic)
 
 
@@ -103,6 +105,8 @@ class Calls:
         self._numbers = itertools.count(1)
         self._loop: AbstractEventLoop | None = None
         self._surroundings = contextvars.Context()
+        self.staff = ""
+        """Who is signed in, once that is known."""
 
     def open(self) -> None:
         """Called in the event loop, before anything is asked."""
@@ -122,7 +126,7 @@ class Calls:
 
         Both run in the message loop of `owner`. `quiet`: nobody is shown that it takes long.
         """
-        call = Call(owner, service, args, on_done, on_error, group, quiet)
+        call = Call(owner, service, args, on_done, on_error, group, quiet, self.staff)
         if group:
             self._newest[id(owner), group] = call
         self._running[call] = None
@@ -164,6 +168,7 @@ class Calls:
     def signed_in(self, session: SignedIn | None) -> None:
         """From now on every call is made in this session, which the desk has kept already."""
         self.context.keep(session, on_disk=False)
+        self.staff = session.name if session is not None else ""
         with self._lock:
             self._generation += 1
             old, self._idle = self._idle, []
@@ -261,8 +266,9 @@ class Calls:
             call.owner.call_later(self._answered, call, call.on_error or self._complain, problem)
 
     async def _answered(self, call: Call, what: Callable[..., Any], item: Any) -> None:
-        """Hands an answer over, unless whoever asked has asked again since it was put into their queue."""
-        if not (call.group and (id(call.owner), call.group) in self._newest):
+        """Hands an answer over, unless whoever asked has asked again since, or another person sits there."""
+        again = call.group and (id(call.owner), call.group) in self._newest
+        if not again and call.staff in ("", self.staff):
             await _handed(what, item)
 
     def _told(self, owner: MessagePump, following: Following, what: Callable[..., Any], *item: Any) -> None:

@@ -5,7 +5,10 @@ What must stay true: every key that does something has an id, so that it can be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from pathlib import Path
 
 from textual.binding import Binding, BindingType
 from textual.dom import DOMNode
@@ -30,31 +33,23 @@ GLOBAL: list[BindingType] = [
 ]
 
 
-TEXTUAL_S_OWN = frozenset({"app.focus_next", "app.focus_previous", "screen.copy_text"})
-"""Actions of keys that come with textual and have no id."""
-
-
 def ids() -> list[str]:
-    """The ids of all keys of the desk and its screens; imports every screen."""
-    from .kit import Confirm  # noqa: PLC0415 - only when keys were changed
-    from .screens.schedules import DIALOGS  # noqa: PLC0415 - likewise
-    from .screens.slot import Slot  # noqa: PLC0415 - likewise
-    from .widgets.board_grid import BoardGrid  # noqa: PLC0415 - likewise
-    from .widgets.picture import Picture  # noqa: PLC0415 - likewise
-
-    nodes: list[type[DOMNode]] = [*(entry.load() for entry in SCREENS), BoardGrid, Confirm, Picture, Slot, *DIALOGS]
-    found = [binding.id for binding in GLOBAL if isinstance(binding, Binding)]
-    for node in nodes:
-        found += [binding.id for binding in bindings(node)]
-    return sorted({name for name in found if name})
+    """The ids of all keys of the desk, its screens and its widgets."""
+    given = [*GLOBAL, *(binding for kind in kinds() for binding in vars(kind).get("BINDINGS", ()))]
+    return sorted({binding.id for binding in given if isinstance(binding, Binding) and binding.id})
 
 
-def bindings(node: type[DOMNode]) -> Iterator[Binding]:
-    """All keys of a screen or widget, those of the classes it is made of too."""
-    for kind in node.__mro__:
-        for binding in vars(kind).get("BINDINGS", ()):
-            if isinstance(binding, Binding):
-                yield binding
+def kinds() -> list[type[DOMNode]]:
+    """Every kind of screen, dialog and widget that the desk has; imports them all."""
+    for folder in ("screens", "widgets"):
+        for module in pkgutil.iter_modules([str(Path(__file__).parent / folder)]):
+            importlib.import_module(f"{__package__}.{folder}.{module.name}")
+    found: list[type[DOMNode]] = []
+    ahead: list[type[DOMNode]] = [DOMNode]
+    while ahead:
+        found.append(ahead.pop())
+        ahead += found[-1].__subclasses__()
+    return [kind for kind in found if kind.__module__.startswith(f"{__package__}.")]
 
 
 def checked(keys: Mapping[str, str]) -> dict[str, str]:

@@ -210,7 +210,7 @@ class Confirm(Dialog[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "answer(False)", "No", id="confirm.no", show=False),
         Binding("y", "answer(True)", "Yes", id="confirm.yes", show=False),
-        Binding("left,right", "app.focus_next", show=False),
+        Binding("left,right", "app.focus_next", "Other answer", id="confirm.other", show=False),
     ]
 
     def __init__(self, question: str, more: str = "", *, yes: str = "Yes", no: str = "Keep") -> None:

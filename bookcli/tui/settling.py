@@ -1,6 +1,7 @@
 """Books what a dialog has: turns what is held into a booking, or books without a hold; asks again until it is known.
 
-What must stay true: while nobody knows whether a hold was turned into a booking nothing else is booked instead of it.
+What must stay true: while nobody knows whether a hold was turned into a booking nothing else is booked instead of it;
+whoever has booked is told what came of it, in the dialog or, when that was left, by a toast, and nobody else is.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.errors import BookcliError, OutcomeUnknown, Refused, Unavailable
-from ..core.model.appointments import Outcome
+from ..core.model.appointments import Outcome, sentence
 from ..core.model.requests import new_key
 from ..core.services import reception
 from ..core.services.pending import OUTAGES
 from ..core.services.reception import Wanted
 from ..core.services.visits import Part
 from .holding import Held, Holding
+from .kit import SIGN_IN
+from .screens.answer import PENDING, UNKNOWN
+from .undoing import of_appointment
 
 if TYPE_CHECKING:
-    from .kit import Dialog
+    from .app import DeskApp
 
 AGAIN_SECONDS = 2.0
 """Between two questions about a hold whose answer nobody has."""
@@ -31,16 +35,18 @@ class Settling:
 
     def __init__(
         self,
-        dialog: Dialog[Outcome],
+        desk: DeskApp,
         holding: Holding,
         answered: Callable[[Outcome], None],
         failed: Callable[[BookcliError], None],
         waits: Callable[[], None],
     ) -> None:
-        self._dialog, self._holding = dialog, holding
+        self._desk, self._holding = desk, holding
         self._answered, self._failed, self._waits = answered, failed, waits
         self._wanted: Wanted | None = None
         self._held: Held | None = None
+        self._left = False
+        self._staff = desk.calls.staff
         self.under_way = False
         self.unknown = False
         self.problem: BookcliError | None = None
@@ -61,7 +67,14 @@ class Settling:
         self.under_way, self.unknown, self.problem = True, False, None
         self._go()
 
+    def leave(self) -> None:
+        """The dialog has gone and gives nothing back: what comes of it is told by a toast."""
+        self._left = True
+        self._holding.booked()
+
     def _go(self) -> None:
+        if self._desk.calls.staff != self._staff:
+            return  # nothing is asked for whoever sits here now
         assert self._wanted is not None
         held = self._held
         if held is not None and not self.unknown and held.seconds < -MARGIN_SECONDS:
@@ -69,28 +82,43 @@ class Settling:
             self._holding.lost()
         if self._held is not None:
             args = (reception.confirm, self._held.reference, self._wanted.note)
-            self._dialog.call(*args, on_done=self._done, on_error=self._not_confirmed)
+            self._desk.calls.ask(self._desk, *args, on_done=self._done, on_error=self._not_confirmed)
         else:
-            self._dialog.call(reception.book, self._wanted, on_done=self._done, on_error=self._lost)
+            ask = self._desk.calls.ask
+            ask(self._desk, reception.book, self._wanted, on_done=self._done, on_error=self._lost)
 
     def _done(self, outcome: Outcome) -> None:
         self.under_way = False
         if outcome.outcome == "refused":
             # A refusal is kept under its key; the next attempt is another question.
             self._wanted = None
-        self._answered(outcome)
+        (self._tell if self._left else self._answered)(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        reference = outcome.verdicts[0].reference if outcome.verdicts else None
+        if outcome.outcome == "booked" and reference:
+            self._desk.did(f"BOOKED {reference}.", of_appointment(reference))
+        elif outcome.outcome == "refused":
+            self._desk.toast(f"REFUSED  {sentence(outcome.reason or 'refused', outcome.numbers)}", "error")
+        else:
+            word, what, _ = PENDING if outcome.outcome == "pending" else UNKNOWN
+            self._desk.toast(f"{word} {what}", "warning")
 
     def _lost(self, problem: BookcliError) -> None:
         self.under_way = False
-        self._failed(problem)
+        (self._desk.failed if self._left else self._failed)(problem)
 
     def _not_confirmed(self, problem: BookcliError) -> None:
         away = isinstance(problem, Unavailable) and problem.code in OUTAGES
-        if isinstance(problem, OutcomeUnknown) or away:
+        locked = problem.code in SIGN_IN
+        if isinstance(problem, OutcomeUnknown) or away or locked:
             self.problem = problem
             self.unknown = self.unknown or isinstance(problem, OutcomeUnknown)
-            self._waits()
-            self._dialog.set_timer(AGAIN_SECONDS, self._go)
+            if locked:
+                self._desk.explain(problem)
+            elif not self._left:
+                self._waits()
+            self._desk.set_timer(AGAIN_SECONDS, self._go)
         elif isinstance(problem, Refused) and problem.code == "hold-expired":
             self._held, self.unknown = None, False
             self._holding.lost()

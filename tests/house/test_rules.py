@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 
 import pytest
 
+from bookcli.tui import keys
 from tests.house import sources
 
 # A shell that asks for completion is an edge too: it has no place for an error.
@@ -109,3 +111,20 @@ def test_only_output_and_diagnostics_write_to_the_terminal() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert found == []
+
+
+def _bindings() -> Iterator[tuple[str, ast.Call]]:
+    """(where, call) for every key that the desk binds."""
+    for module, tree in sources.modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Binding":
+                yield f"{module}:{node.lineno}", node
+
+
+def test_every_key_of_the_desk_has_an_id_by_which_it_is_changed() -> None:
+    known = keys.ids()
+    names = {where: next((one.value for one in call.keywords if one.arg == "id"), None) for where, call in _bindings()}
+    assert len(names) > 80
+    assert [where for where, name in names.items() if name is None] == []
+    constants = {where: name.value for where, name in names.items() if isinstance(name, ast.Constant)}
+    assert {where: name for where, name in constants.items() if name not in known} == {}

@@ -9,8 +9,9 @@ from textual.widgets import Input
 
 from bookcli.core import clock
 from bookcli.core.context import Context
+from bookcli.core.errors import NotAllowed
 from bookcli.core.model.text import visible
-from bookcli.core.services import appointments
+from bookcli.core.services import agenda, appointments
 from bookcli.tui.kit import Table
 from bookcli.tui.screens.agenda import AgendaScreen
 from tests.clinic import Clinic
@@ -104,8 +105,8 @@ def test_what_another_desk_does_arrives_by_itself(
     clinic.run("UPDATE slot s SET local_start = starts_at AT TIME ZONE zone FROM site p WHERE p.site_id = s.site_id")
     today = clinic.day(1)
     monkeypatch.setattr(clock, "today", lambda _: today)
-    monkeypatch.setattr("bookcli.tui.screens.agenda.CALM_SECONDS", 3600)
-    monkeypatch.setattr("bookcli.tui.screens.agenda.BURST_SECONDS", 0.001)
+    monkeypatch.setattr("bookcli.tui.live.CALM_SECONDS", 3600)
+    monkeypatch.setattr("bookcli.tui.live.BURST_SECONDS", 0.001)
     readings, told = counted(monkeypatch, "reload"), counted(monkeypatch, "_changed")
     settings = replace(clinic.context.settings, redis_url=valkey.url)
     with Context(settings, clinic.context.paths) as other, Context(settings, clinic.context.paths) as desk:
@@ -132,6 +133,58 @@ def test_what_another_desk_does_arrives_by_itself(
             assert isinstance(seat.app.focused, Table) and seat.app.focused.current["patient"] == "P1"
 
         sit(desk, play)
+
+
+def test_ones_own_step_is_read_once_though_it_is_told_to_everybody(
+    clinic: Clinic, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comes_today(clinic, 3)
+    # The day that is told is that on which the slot really is.
+    day = clinic.day(1)
+    monkeypatch.setattr(AgendaScreen, "day_shown", property(lambda screen: day if screen._rows is not None else None))
+    monkeypatch.setattr("bookcli.tui.live.BURST_SECONDS", 1.0)
+    readings, told = counted(monkeypatch, "_answered"), counted(monkeypatch, "_changed")
+    settings = replace(clinic.context.settings, redis_url=valkey.url)
+    with Context(settings, clinic.context.paths) as desk:
+
+        async def play(seat: Seat) -> None:
+            await enter(seat)
+            await seat.sees("● booked")
+            await seat.eventually(lambda: sum(n for _, n in listening(valkey)) > 1, "board and waiting room listen")
+            before = len(readings)
+            await seat.press("a")
+            await seat.eventually(lambda: told, "told")
+            await seat.sees("▶ arrived")
+            await seat.eventually(lambda: seat.app.screen._soon is None, "nothing to come")  # type: ignore[attr-defined]
+            await seat.eventually(lambda: not seat.app.calls._running, "everything answered")
+            assert len(readings) == before + 1
+
+        sit(desk, play)
+
+
+def test_while_reading_fails_it_is_asked_no_oftener_than_it_is_polled(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    comes_today(clinic, 3)
+    failures, ticks = counted(monkeypatch, "_failed"), counted(monkeypatch, "tick")
+
+    def refused(*_: object) -> None:
+        raise NotAllowed("Not today.")
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("● booked")
+        monkeypatch.setattr(agenda, "day", refused)
+        monkeypatch.setattr("bookcli.tui.live.POLL_SECONDS", 3600)
+        seat.app.screen._read_at = 0.0  # type: ignore[attr-defined]
+        await seat.press("r")
+        await seat.eventually(lambda: failures, "failed")
+        before = len(ticks)
+        await seat.eventually(lambda: len(ticks) > before + 2, "ticked")
+        assert len(failures) == 1
+        await seat.sees("Łukasz Żółć")
+
+    sit(clinic.context, play)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[object, ...]]:

@@ -71,17 +71,20 @@ def test_it_is_cancelled_with_a_reason_and_taken_back(clinic: Clinic) -> None:
     sit(clinic.context, play, SMALL)
 
 
-def test_it_is_moved_to_a_free_place_and_keeps_its_reference(clinic: Clinic) -> None:
+def test_it_is_moved_to_one_of_the_nearest_free_places_and_keeps_its_reference(clinic: Clinic) -> None:
     reference = booked(clinic)
 
     async def play(seat: Seat) -> None:
         await opened(seat, reference)
         await seat.press("m")
+        await seat.sees("◆ Moving", "m Nearest")
+        await seat.press("m")
         await seat.sees("Move", "mri 08:30 mri-1")
-        print(seat.text())
         await seat.press("enter")
-        await seat.sees("08:30–09:00", "reschedule")
+        await seat.hears(f"{reference} was moved to", "08:30", "u takes it back")
         assert clinic.row("SELECT slot_id FROM appointment") == (clinic.slot("mri", 1, 1),)
+        await opened(seat, reference)
+        await seat.sees("08:30–09:00", "reschedule")
         await seat.press("u")
         await seat.sees("08:00–08:30", "Taken back: reschedule")
 
@@ -230,8 +233,14 @@ def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
         await opened(seat, reference)
         await seat.sees(begins)
         await seat.press("m")
+        await seat.sees("◆ Moving", begins)
+        await seat.press("m")
         await seat.sees("From ", "To  ", begins)
-        await seat.press("escape", "x")
+        await seat.press("escape", "down", "enter")
+        await seat.sees("From ", "To  ", begins)
+        await seat.press("escape", "escape")
+        await opened(seat, reference)
+        await seat.press("x")
         await seat.sees("Cancel it", begins)
         assert not {"\x1b", "\u202e"} & set(seat.text())
 

@@ -97,7 +97,7 @@ def channels(valkey: Valkey) -> list[bytes]:
 def test_without_redis_a_booking_at_another_desk_appears_a_little_later(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bookcli.tui.screens.board.POLL_SECONDS", 0.5)
+    monkeypatch.setattr("bookcli.tui.live.POLL_SECONDS", 0.5)
 
     async def play(seat: Seat) -> None:
         await tomorrow(seat)

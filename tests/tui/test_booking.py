@@ -152,7 +152,7 @@ def test_what_was_offered_before_the_last_letter_is_not_booked(clinic: Clinic) -
         dialog = seat.app.screen
         await seat.eventually(lambda: not seat.app.calls.is_asking(dialog, "offers"), "asked")
         await seat.eventually(
-            lambda: dialog.form.offers.offers and not dialog._holding.on_its_way,  # type: ignore[attr-defined]
+            lambda: dialog.form.offers.shown and not dialog._holding.on_its_way,  # type: ignore[attr-defined]
             "offers of the other day",
         )
         assert not any(status == "booked" for _, status in statuses(clinic))
@@ -317,3 +317,49 @@ def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
         assert not {"\x1b", "\u202e"} & set(seat.text())
 
     sit(clinic.context, play, SMALL)
+
+
+def test_what_becomes_of_a_booking_that_was_left_under_way_is_told(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await held_mri(seat)
+        with outages.frozen(server, database):
+            await seat.press("enter", "escape")
+            await seat.sees("Leave without booking?", "you are told")
+            await seat.press("y")
+            await seat.misses("for whoever performs it")
+        await seat.hears("BOOKED", "u takes it back")
+        await seat.sees("█ 1/1")
+
+    sit(clinic.context, play)
+    assert statuses(clinic) == [("mri", "booked")]
+
+
+def test_enter_in_the_note_is_for_the_offers_that_are_shown_and_the_focus_stays(
+    clinic: Clinic, server: Server, database: str
+) -> None:
+    first, second = clinic.day(1), clinic.day(2)
+
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("b")
+        await seat.sees("Patient", "blood · mri")
+        await seat.press("text:p1")
+        await seat.sees("Ana Müller")
+        await seat.takes_patient()
+        await seat.press("text:mri", "enter", f"text:{first}", "enter")
+        await seat.sees("mri 08:00 mri-1")
+        form = seat.app.screen.form  # type: ignore[attr-defined]
+        with outages.frozen(server, database):
+            await seat.press("shift+tab", "ctrl+u", f"text:{second}", "tab", "tab", "text:a", "enter")
+            await seat.sees("looks for what is free")
+            assert seat.app.focused is form.note
+        await seat.sees(f"{second:%a %d %b} 08:00", "mri 08:00 mri-1")
+        await seat.misses("looks for what is free")
+        assert statuses(clinic) == [] and seat.app.focused is form.note
+        await seat.press("enter")
+        await seat.sees("◐ Held 4:5")
+        assert clinic.row("SELECT slot_id FROM appointment") == (clinic.slot("mri", 2),)
+
+    sit(clinic.context, play)

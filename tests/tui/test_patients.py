@@ -159,6 +159,43 @@ def test_a_bad_value_is_said_at_its_field_and_a_good_one_is_saved(clinic: Clinic
     assert str(clinic.row("SELECT birth_date FROM patient WHERE mrn = 'P1'")[0]) == "1980-03-21"
 
 
+def test_an_edit_is_taken_back_unless_somebody_has_changed_the_same_since(clinic: Clinic) -> None:
+    async def edited(seat: Seat) -> None:
+        await seat.press("e")
+        await seat.sees("Edit P1", "^s Save")
+        await seat.press("text: Schmidt", "tab", "text:1980-03-21", "ctrl+s")
+        await seat.hears("Patient P1 is changed. u takes it back.")
+        await seat.sees("Name      Ana Müller Schmidt", "Patient  Ana Müller Schmidt P1")
+
+    async def play(seat: Seat) -> None:
+        await chosen(seat)
+        await edited(seat)
+        patients.edit(clinic.context, "P1", {"phone": "+49 30 901820"})
+        await seat.press("u")
+        await seat.hears("Patient P1 is as before.")
+        await seat.sees("Name      Ana Müller ", "Patient  Ana Müller P1", "Phone     +4930901820")
+        assert "Born" not in seat.text()
+        await edited(seat)
+        patients.edit(clinic.context, "P1", {"name": "Ana Weber"})
+        await seat.press("u")
+        await seat.hears("Somebody has changed that record meanwhile.")
+        await seat.press("r")
+        await seat.sees("Name      Ana Weber", "Born      1980-03-21")
+
+    sit(clinic.context, play)
+
+
+def test_what_another_desk_has_changed_in_the_same_field_is_not_written_over(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await editing(seat)
+        patients.edit(clinic.context, "P1", {"birth_date": "1981-03-21"})
+        await seat.press("tab", "text:1980-03-21", "ctrl+s")
+        await seat.sees("Edit P1", "Somebody has changed that record meanwhile.", "1980-03-21")
+
+    sit(clinic.context, play, SMALL)
+    assert str(clinic.row("SELECT birth_date FROM patient WHERE mrn = 'P1'")[0]) == "1981-03-21"
+
+
 def test_what_another_desk_has_changed_meanwhile_stays(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
         await editing(seat)
@@ -223,7 +260,7 @@ async def merging(seat: Seat) -> None:
     """P1 stays and P2 goes: both are shown, and the word is asked for."""
     await chosen(seat)
     await seat.press("g")
-    await seat.sees("Merge two records", "stays  P1  Ana Müller")
+    await seat.sees("Merge two records", "stays  P1  Ana Müller", "Nothing takes a merge back.")
     await seat.press("text:P2", "enter")
     await seat.sees("goes   P2  José da Silva", "1 ahead")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 
 import pytest
 
@@ -217,3 +218,30 @@ def test_a_booking_under_the_lock_is_shown_to_whoever_booked_and_to_nobody_else(
 
     with _at_desk(clinic, owner) as desk:
         sit(desk, play)
+
+
+def test_an_answer_that_comes_when_somebody_else_sits_there_is_told_to_nobody(
+    clinic: Clinic, owner: engine.Connection
+) -> None:
+    come, told = threading.Event(), []
+
+    def slow(_: Context) -> str:
+        assert come.wait(60)
+        return "for Ana"
+
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        seat.app.calls.ask(seat.app, slow, on_done=told.append, on_error=told.append)
+        await seat.press("ctrl+l")
+        await seat.sees("Locked")
+        await seat.press("shift+tab", "ctrl+u", "text:ben", "tab", f"paste:{PASSWORD}", "enter")
+        await seat.sees("Clinic North", "ben", "today")
+        come.set()
+        await seat.eventually(lambda: not seat.app.calls._running, "everything answered")
+        await seat.pilot.pause()
+        seat.app.calls.ask(seat.app, lambda _: "for Ben", on_done=told.append)
+        await seat.eventually(lambda: told, "told")
+
+    with _at_desk(clinic, owner) as desk:
+        sit(desk, play)
+    assert told == ["for Ben"]

@@ -196,8 +196,14 @@ async def cancelling(seat: Seat) -> None:
     await still(seat, "Cancel it", "pat-crs")
 
 
-async def moving(seat: Seat) -> None:
+async def moving_on_board(seat: Seat) -> None:
     await appointment(seat)
+    await seat.press("m")
+    await still(seat, "◆ Moving", "◆", "m Nearest")
+
+
+async def moving(seat: Seat) -> None:
+    await moving_on_board(seat)
     await seat.press("m")
     await still(seat, "From Tue 04 Mar 2031", "min  blood", "esc Back")
 
@@ -246,7 +252,7 @@ async def sign_in(seat: Seat) -> None:
 @pytest.mark.parametrize(
     "play",
     [
-        *(board, keys, booking, new_patient, quick, appointment, cancelling, moving),
+        *(board, keys, booking, new_patient, quick, appointment, cancelling, moving, moving_on_board),
         *(waiting_room, patients, edit_patient, pending, messages, sign_in),
     ],
     ids=lambda play: play.__name__.replace("_", "-").replace("keys", "help"),

@@ -13,7 +13,8 @@ import pytest
 from bookcli.core import config
 from bookcli.core.context import Context
 from bookcli.core.services import appointments, board, pending
-from bookcli.tui.app import DeskApp, Undo
+from bookcli.tui.app import DeskApp
+from bookcli.tui.undoing import Undo
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server

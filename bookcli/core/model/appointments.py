@@ -121,6 +121,7 @@ _SENTENCES = {
     ),
     "not-offered": "That resource does not do this test.",
     "not-enough-room": "The test takes {duration_minutes} minutes, and the slots that follow do not allow it.",
+    "changed-since": "Somebody has changed that record meanwhile.",
     "cancelled": "It was booked under that request key, and has been cancelled since.",
     "key-reused": "That request key was already used for another request.",
     "hold-expired": "The hold has expired and its place was given back.",

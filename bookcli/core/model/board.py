@@ -57,13 +57,6 @@ class Cell:
         """How many places are left; none in a closed one."""
         return 0 if self.closed else max(self.capacity - self.taken, 0)
 
-    def at(self, now: datetime) -> Cell:
-        """The same a little later: holds whose time is over by then hold nothing."""
-        live = tuple(hold for hold in self.holds if hold.until > now)
-        if len(live) == len(self.holds):
-            return self
-        return replace(self, holds=live, taken=self.taken - len(self.holds) + len(live))
-
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -102,11 +95,6 @@ class Board:
     def only(self, test: str) -> Board:
         """The board without the resources that do not perform a test; all of them for the empty one."""
         return replace(self, columns=tuple(one for one in self.columns if not test or test in one.tests))
-
-    @cached_property
-    def tests(self) -> tuple[str, ...]:
-        """The codes of all tests that its resources perform."""
-        return tuple(sorted({test for column in self.columns for test in column.tests}))
 
     def next_change(self) -> datetime | None:
         """When the next hold ends by itself."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
 from typing import Any
 
 from .. import clock
@@ -90,9 +90,28 @@ def add(context: Context, fields: Mapping[str, str]) -> Patient:
         return get(context, saved.code)
 
 
-def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
-    """Changes the given fields, but never the number. Raises NotFound, Refused `patient-merged`, InvalidInput."""
+def edit(context: Context, mrn: str, fields: Mapping[str, str], before: Patient | None = None) -> Patient:
+    """Changes the given fields, but never the number; with `before` only if they hold still what that says.
+
+    Raises NotFound, Refused `patient-merged`, `changed-since`, InvalidInput.
+    """
     clean = validated(context.settings, fields)
+    return _change(context, mrn, clean, _values(before, clean) if before is not None else None)
+
+
+def take_back(context: Context, before: Patient, fields: Mapping[str, str]) -> Patient:
+    """Takes back an edit of these fields, as long as they hold what it wrote. Raises as `edit`."""
+    wrote = validated(context.settings, fields)
+    return _change(context, before.mrn, _values(before, wrote), wrote)
+
+
+def _values(patient: Patient, fields: Iterable[str]) -> dict[str, Any]:
+    """What a record says in some fields, JSON-ready."""
+    values = {field: getattr(patient, field) for field in fields}
+    return {field: value.isoformat() if isinstance(value, date) else value for field, value in values.items()}
+
+
+def _change(context: Context, mrn: str, clean: Mapping[str, Any], still: Mapping[str, Any] | None) -> Patient:
     number, survivor = _number(context, mrn)
     if survivor:
         raise Refused(
@@ -103,7 +122,10 @@ def edit(context: Context, mrn: str, fields: Mapping[str, str]) -> Patient:
         )
     if clean.get("mrn", number) != number:
         raise InvalidInput("The number of a patient cannot be changed.", hint="bookcli patient merge", code="mrn-fixed")
-    once(lambda: kernel.save(context.connection(), "patients", [{**clean, "mrn": number}]))
+    row = {**clean, "mrn": number, **({"still": still} if still is not None else {})}
+    saved = once(lambda: kernel.save(context.connection(), "patients", [row])[0])
+    if saved.verdict == "changed-since":
+        raise Refused(sentence(saved.verdict), hint="Look at it as it is now.", code=saved.verdict)
     with after_saving(f"Patient {number}"):
         return get(context, number)
 

@@ -42,6 +42,7 @@ SCREENS: tuple[Entry, ...] = (
     Entry("board", "1", "Board", "board:BoardScreen"),
     Entry("quick", "slash", "Quick line", "quick:QuickLine", "dialog"),
     Entry("appointment", "", "Appointment", "appointment:AppointmentScreen", "dialog"),
+    Entry("moving", "", "Nearest places", "moving:Moving", "dialog"),
     Entry("booking", "b", "Book", "booking:Booking", "dialog"),
     Entry("agenda", "2", "Waiting room", "agenda:AgendaScreen"),
     Entry("pending", "4", "Pending", "pending:PendingScreen"),

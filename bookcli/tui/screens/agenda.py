@@ -6,7 +6,7 @@ What must stay true: a step is asked of the person under the cursor when the key
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,19 +18,20 @@ from textual.widgets import Input
 
 from ...core import clock
 from ...core.errors import BookcliError
+from ...core.model.board import Place
 from ...core.model.text import fold
-from ..calls import Following, Later
-from ..kit import Confirm, Notice, Table, View, literal, text
+from ..calls import Later
+from ..kit import Confirm, Notice, Table, literal
+from ..live import Live
+from ..moves import MOVABLE, on_board
 from ..undoing import of_appointment
 from ..widgets.appointment_facts import MARKS
 
 if TYPE_CHECKING:
-    from ...core.services import agenda, appointments, slots
+    from ...core.services import agenda, appointments
 else:
-    agenda, appointments, slots = Later("agenda"), Later("appointments"), Later("slots")
+    agenda, appointments = Later("agenda"), Later("appointments")
 
-POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
-BURST_SECONDS = 0.1
 ORDER = {"arrived": 0, "checked-in": 1, "booked": 2, "pending": 3, "fulfilled": 4, "noshow": 5, "cancelled": 6}
 WORDS = {"checked-in": "checked in", "pending": "held", "fulfilled": "done", "noshow": "no-show"}
 """Statuses that have another name at the desk."""
@@ -38,16 +39,18 @@ SENTENCES = {"arrived": "has arrived", "checked-in": "is checked in", "fulfilled
 Fact = Mapping[str, Any]
 
 
-class AgendaScreen(View):
+class AgendaScreen(Live):
     """Shows today at the site."""
 
     # Whoever is first would get it, the hidden filter, which eats every key: the table is given it with its first rows.
     AUTO_FOCUS = ""
+    BODY = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "step('arrived')", "Arrive", id="agenda.arrive"),
         Binding("c", "step('checked-in')", "Check in", id="agenda.check-in"),
         Binding("f", "step('fulfilled')", "Fulfil", id="agenda.fulfil"),
         Binding("n", "missed", "No-show…", id="agenda.noshow"),
+        Binding("m", "move", "Move", id="agenda.move"),
         Binding("w", "find", "Find", id="agenda.find"),
         Binding("escape", "found", "All", id="agenda.all", show=False),
     ]
@@ -56,11 +59,6 @@ class AgendaScreen(View):
         super().__init__()
         self._rows: list[Fact] | None = None
         self._day: date | None = None
-        self._read_at = 0.0
-        self._failing = False
-        self._following: Following | None = None
-        self._followed = ""
-        self._soon = False
 
     def body(self) -> ComposeResult:
         words = Input(placeholder="Name, MRN, test or status", compact=True)
@@ -68,11 +66,6 @@ class AgendaScreen(View):
         yield words
         yield Notice()
         yield Table(("Time", "Status", "Waits", "Patient", "MRN", "Test", "Where"), self._cells, _reference)
-
-    def on_mount(self) -> None:
-        self.query_one(Table).display = False
-        self.notice("loading", "The day is on its way.")
-        self.set_interval(1.0, self._tick)
 
     def heading(self) -> Content:
         site = self.desk.site
@@ -99,24 +92,20 @@ class AgendaScreen(View):
 
     # Reading
 
-    def placed(self) -> None:
+    @property
+    def day_shown(self) -> date | None:
+        return None if self._rows is None else self._day
+
+    def forget(self) -> None:
         self._rows = None
-        self.reload()
 
-    def reload(self) -> None:
-        site = self.desk.site
-        self._soon = False
-        # A look that nobody sees would be written down all the same; coming to the front asks anew.
-        if site is not None and self.is_active:
-            self._day = clock.today(site.zone)
-            self.call(agenda.day, site.code, self._day, on_done=self._shown, on_error=self._failed, group="agenda")
+    def question(self, site: Place) -> tuple[Callable[..., Any], *tuple[Any, ...]]:
+        self._day = clock.today(site.zone)
+        return agenda.day, site.code, self._day
 
-    def _shown(self, rows: list[Fact]) -> None:
-        self._read_at, self._failing = time.monotonic(), False
+    def show_answer(self, rows: list[Fact]) -> None:
         self._rows = sorted(rows, key=lambda row: (ORDER.get(row["status"], 9), row["starts_at"], row["reference"]))
         self._show()
-        if self.desk.site is not None:
-            self._follow(self.desk.site.code)
 
     def _show(self) -> None:
         table, notice, words = self.query_one(Table), self.query_one(Notice), fold(self.query_one(Input).value)
@@ -131,38 +120,7 @@ class AgendaScreen(View):
             table.focus()
         self.say_frame()
 
-    def _failed(self, problem: BookcliError) -> None:
-        self._failing = True
-        self.desk.explain(problem)
-        if self._rows is None:
-            self.notice("error", text(problem.message), hint="r tries again")
-
-    def _follow(self, site: str) -> None:
-        if self._following is not None and self._followed == site:
-            return
-        if self._following is not None:
-            self._following.stop()
-        self._followed = site
-        follow = self.desk.calls.follow
-        self._following = follow(self, slots.changes, [site], on_item=self._changed, on_end=self._unfollowed)
-
-    def _changed(self, told: tuple[str, date]) -> None:
-        if told[1] == self._day and not self._soon:
-            self._soon = True
-            self.set_timer(BURST_SECONDS, self.reload)
-
-    def _unfollowed(self) -> None:
-        self._following = None
-
-    def _tick(self) -> None:
-        if self._rows is None or not self.is_active:
-            return
-        patience = POLL_SECONDS if self._following is None or self._failing else CALM_SECONDS
-        if time.monotonic() - self._read_at > patience and not self.desk.calls.is_asking(self, "agenda"):
-            self.reload()
-        self._tick_minutes()
-
-    def _tick_minutes(self) -> None:
+    def tick(self) -> None:
         """Lets the minutes go on without a question; only what has changed is painted."""
         table = self.query_one(Table)
         for n, row in enumerate(table.shown):
@@ -196,6 +154,13 @@ class AgendaScreen(View):
         if row is not None:
             self._step(row, status)
 
+    def action_move(self) -> None:
+        row = self.query_one(Table).current
+        if row is not None and row["status"] in MOVABLE:
+            on_board(self.desk, row)
+        elif row is not None:
+            self.desk.toast(f"{row['reference']} cannot be moved: it is {WORDS.get(row['status'], row['status'])}.")
+
     def action_missed(self) -> None:
         row = self.query_one(Table).current
         if row is not None:
@@ -213,7 +178,7 @@ class AgendaScreen(View):
     def _stepped(self, row: Fact, status: str, _: object) -> None:
         name = row["patient_name"]
         self.desk.did(f"{name} {SENTENCES[status]}.", of_appointment(row["reference"]))
-        self.reload()
+        self.reload_soon()
 
 
 def _reference(row: Fact) -> str:

@@ -15,15 +15,15 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from ...core.errors import BookcliError, Unavailable
-from ...core.model.appointments import CANCELLATION_REASONS, Outcome, Verdict
+from ...core.model.appointments import CANCELLATION_REASONS, Verdict
 from ...core.services import appointments, reception
 from ...core.services.reception import Whole
 from ..kit import Dialog, Notice, said, text
+from ..moves import on_board
 from ..undoing import of_appointment
 from ..widgets import appointment_facts as shown
 from ..widgets.frame import KeyLine
 from .cancelling import Cancelling
-from .moving import Moving
 
 POSSIBLE = {
     "pending": ("confirm", "release", "move"),
@@ -45,8 +45,8 @@ BUTTONS = {
 ALWAYS = frozenset({"copy", "print", "undo", "reload"})
 
 
-class AppointmentScreen(Dialog[None]):
-    """Opened with a reference."""
+class AppointmentScreen(Dialog[str]):
+    """Opened with a reference; ends with `move` when the board is shown, on which it is moved."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("c", "confirm", "Book", id="appointment.confirm", show=False),
@@ -61,8 +61,8 @@ class AppointmentScreen(Dialog[None]):
         Binding("y", "copy", "Copy", id="appointment.copy"),
         Binding("u", "undo", "Undo", id="appointment.undo"),
         Binding("r", "reload", "Refresh", id="appointment.refresh", show=False),
-        Binding("left", "app.focus_previous", show=False),
-        Binding("right", "app.focus_next", show=False),
+        Binding("left", "app.focus_previous", "Button before", id="appointment.before", show=False),
+        Binding("right", "app.focus_next", "Next button", id="appointment.next", show=False),
     ]
 
     def __init__(self, reference: str) -> None:
@@ -183,11 +183,8 @@ class AppointmentScreen(Dialog[None]):
 
     def action_move(self) -> None:
         if self._whole is not None:
-            self.app.push_screen(Moving(self._whole.facts), self._moved)
-
-    def _moved(self, outcome: Outcome | None) -> None:
-        if outcome is not None:
-            self._did("was moved")
+            self.dismiss("move")
+            self.desk.call_later(on_board, self.desk, self._whole.facts)
 
     def action_cancel(self) -> None:
         if self._whole is not None:
@@ -205,7 +202,8 @@ class AppointmentScreen(Dialog[None]):
     def action_print(self) -> None:
         if self._whole is not None:
             done = f"The slip of {self._reference} is at the printer."
-            self.call(reception.print_slip, self._whole.facts, on_done=lambda _: self.desk.toast(done))
+            how: dict[str, Any] = {"on_done": lambda _: self.desk.toast(done), "on_error": self.desk.failed}
+            self.desk.calls.ask(self.desk, reception.print_slip, self._whole.facts, **how)
 
     def action_undo(self) -> None:
         self.desk.action_undo()

@@ -6,20 +6,25 @@ What must stay true: what is on the screen is never older than the banner says; 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.widgets import Static
 
 from ...core import clock
-from ...core.errors import BookcliError
-from ...core.model.board import Board, Cell
+from ...core.model.appointments import Outcome
+from ...core.model.board import Board, Cell, Place
 from ...core.model.text import visible
-from ..calls import Following, Later
-from ..kit import Notice, View, literal, text
+from ..calls import Later
+from ..kit import Confirm, Notice, literal
+from ..live import Live
+from ..moves import Facts, Move
+from ..undoing import of_appointment
 from ..widgets.board_grid import BoardGrid
 from ..widgets.slot_detail import SlotDetail
 from .choices import Choices
@@ -27,19 +32,15 @@ from .days import Days
 from .slot import Slot
 
 if TYPE_CHECKING:
-    from ...core.services import board, slots
+    from ...core.services import board
 else:
-    board, slots = Later("board"), Later("slots")
-
-POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
-"""Between two readings when nobody tells of changes, and when somebody does."""
-BURST_SECONDS = 0.1
-"""Changes that are told so shortly one after another are read together."""
+    board = Later("board")
 
 
-class BoardScreen(View):
+class BoardScreen(Live):
     """Shows one local day of the site: today, unless another one was chosen."""
 
+    BODY = "#day"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "book", "Book", id="board.book"),
         Binding("t", "today", "Today", id="board.today"),
@@ -47,20 +48,22 @@ class BoardScreen(View):
         Binding("right_square_bracket", "step(1)", "Day after", id="board.after", key_display="]"),
         Binding("d", "date", "Date", id="board.date"),
         Binding("f", "filter", "Test", id="board.filter"),
+        Binding("m", "nearest", "Nearest", id="board.nearest"),
+        Binding("escape", "stop", "Stop", id="board.stop"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._day: date | None = None
+        self._found: Board | None = None
         self._board: Board | None = None
-        self._read_at = 0.0
         self._ahead = timedelta()
         self._test = ""
-        self._following: Following | None = None
-        self._followed = ""
-        self._soon = False
+        self._move: Move | None = None
+        self._point_at = 0
 
     def body(self) -> ComposeResult:
+        yield Static(Content(""), id="moving")
         yield Notice()
         with Horizontal(id="day"):
             yield BoardGrid()
@@ -68,9 +71,7 @@ class BoardScreen(View):
 
     def on_mount(self) -> None:
         self._test = self.desk.kept.get("test", "")
-        self.query_one("#day").display = False
-        self.notice("loading", "The day is on its way.")
-        self.set_interval(1.0, self._tick)
+        self._say_move()
 
     @property
     def now(self) -> datetime:
@@ -87,7 +88,7 @@ class BoardScreen(View):
         near = {-1: " yesterday", 0: " today", 1: " tomorrow"}.get(away, "")
         cells = [cell for column in shown.columns for cell in column.cells]
         free = f"{sum(cell.free for cell in cells)} of {sum(cell.capacity for cell in cells)} places free"
-        only = f"  only {visible(self._test)}" if self._test else ""
+        only = f"  only {visible(self._filter)}" if self._filter else ""
         return Content.assemble(
             (literal(site.name), "bold"), f"  {shown.day:%a %d %b %Y}", (near, "$text-accent"), f"  {free}", only
         )
@@ -97,77 +98,64 @@ class BoardScreen(View):
 
     # Reading
 
-    def placed(self) -> None:
-        self._board = None
-        self.reload()
+    @property
+    def day_shown(self) -> date | None:
+        return None if self._board is None else self._board.day
 
-    def reload(self) -> None:
-        """Asks for the day; what is shown stays until the answer is there."""
-        site = self.desk.site
-        self._soon = False
-        # A look that nobody sees would be written down all the same; coming to the front asks anew.
-        if site is not None and self.is_active:
-            self.call(board.day, site.code, self._day, on_done=self._shown, on_error=self._failed, group="day")
+    def forget(self) -> None:
+        self._found = self._board = None
 
-    def _shown(self, found: Board) -> None:
-        self._read_at = time.monotonic()
+    def question(self, site: Place) -> tuple[Callable[..., Any], *tuple[Any, ...]]:
+        return board.day, site.code, self._day
+
+    def show_answer(self, found: Board) -> None:
         self._ahead = timedelta() if found.stale else found.as_of - clock.now()
-        shown = self._board = found.only(self._test)
+        self._found = found
+        self._draw(found)
+
+    @property
+    def _filter(self) -> str:
+        return self._test if self._move is None else self._move.test
+
+    def _draw(self, found: Board) -> None:
+        shown = self._board = found.only(self._filter)
         notice, day = self.query_one(Notice), self.query_one("#day")
         day.display = bool(shown.rows)
         if shown.rows:
             notice.clear()
             self._show_grid(shown)
         else:
-            only = f" for {literal(self._test)}" if self._test else ""
-            hint = "] day after · [ day before · d another date" + (" · f another test" if only else "")
+            only = f" for {literal(self._filter)}" if self._filter else ""
+            hint = "] day after · [ day before · d another date" + (
+                " · f another test" if self._test == self._filter else ""
+            )
             notice.say("empty", f"No slots{only} on {found.day:%A %d %B %Y}.", hint)
         self.say_frame()
-        self._follow(found.place.code)
 
     def _show_grid(self, shown: Board) -> None:
         grid = self.query_one(BoardGrid)
-        grid.show(shown, self.now)
+        grid.show(shown, self.now, self._move.places() if self._move is not None else None)
+        if self._point_at:
+            grid.point_at(self._point_at)
+            self._point_at = 0
         if self.focused is None:
             grid.focus()
         self._say_detail()
 
-    def _failed(self, problem: BookcliError) -> None:
-        self.desk.explain(problem)
-        if self._board is None:
-            self.query_one("#day").display = False
-            self.notice("error", text(problem.message), hint="r tries again")
-
     # Staying true
 
-    def _follow(self, site: str) -> None:
-        if self._following is not None and self._followed == site:
-            return
-        if self._following is not None:
-            self._following.stop()
-        self._followed = site
-        follow = self.desk.calls.follow
-        self._following = follow(self, slots.changes, [site], on_item=self._changed, on_end=self._unfollowed)
+    @property
+    def is_kept(self) -> bool:
+        return self._failing or (self._board is not None and self._board.stale)
 
-    def _changed(self, told: tuple[str, date]) -> None:
-        if self._board is not None and told[1] == self._board.day and not self._soon:
-            self._soon = True
-            self.set_timer(BURST_SECONDS, self.reload)
+    @property
+    def is_over(self) -> bool:
+        ends = self._board.next_change() if self._board is not None else None
+        return ends is not None and ends <= self.now
 
-    def _unfollowed(self) -> None:
-        self._following = None
-
-    def _tick(self) -> None:
-        shown = self._board
-        if shown is None or not self.is_active:
-            return
+    def tick(self) -> None:
         self.query_one(BoardGrid).tick(self.now)
         self._say_detail()
-        ends = shown.next_change()
-        patience = POLL_SECONDS if self._following is None or shown.stale else CALM_SECONDS
-        old = time.monotonic() - self._read_at > patience
-        if (old or (ends is not None and ends <= self.now)) and not self.desk.calls.is_asking(self, "day"):
-            self.reload()
 
     def on_board_grid_moved(self) -> None:
         self._say_detail()
@@ -184,8 +172,10 @@ class BoardScreen(View):
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """There is no key for what nothing here can do."""
-        return action != "book" or self.desk.opens("booking")
+        """There is no key for what nothing here can do, and none but for moving while something is moved."""
+        if action in ("nearest", "stop"):
+            return self._move is not None
+        return action not in ("book", "filter") or self._move is None
 
     def action_today(self) -> None:
         self._go(None)
@@ -217,7 +207,9 @@ class BoardScreen(View):
 
     def on_board_grid_opened(self, event: BoardGrid.Opened) -> None:
         event.stop()
-        if self._board is not None:
+        if self._move is not None:
+            self._ask_to_move(self._move, event.cell)
+        elif self._board is not None:
             self.app.push_screen(Slot(self._board, event.cell), lambda wish: self._book(event.cell) if wish else None)
 
     def action_book(self) -> None:
@@ -227,3 +219,61 @@ class BoardScreen(View):
 
     def _book(self, cell: Cell) -> None:
         self.desk.open_booking(cell, self._test)
+
+    # Moving an appointment
+
+    def move(self, facts: Facts) -> None:
+        """Lets somebody walk to where an appointment is moved, from where it is now."""
+        if self._move is not None and self._move.under_way:
+            self.desk.toast(
+                "Another appointment is on its way still: nobody knows yet whether it has moved.", "warning"
+            )
+            return
+        move = Move(self, facts, self._say_move, lambda outcome: self._moved(move, outcome))
+        zone = facts["zone"]
+        self._day = max(clock.to_local(facts["starts_at"], zone).date(), clock.today(zone))
+        self._move, self._point_at = move, facts["slot_id"]
+        self._say_move()
+        place = next((one for one in self.desk.places if one.code == facts["site"]), self.desk.site)
+        if place != self.desk.site:
+            self.desk.choose_site(place)
+        else:
+            self.reload()
+
+    def _say_move(self) -> None:
+        line = self.query_one("#moving", Static)
+        line.display = self._move is not None
+        line.update(self._move.line() if self._move is not None else Content(""))
+        self.refresh_bindings()
+
+    def _ask_to_move(self, move: Move, cell: Cell) -> None:
+        if self._board is not None and not move.under_way:
+            question = Confirm(move.question(), move.from_to(self._board, cell), yes="Move", no="Cancel")
+            self.app.push_screen(question, lambda agreed: move.to(cell.slot_id) if agreed else None)
+
+    def action_nearest(self) -> None:
+        move = self._move
+        if move is not None and not move.under_way:
+            self.desk.open(
+                "moving", move.facts, on_done=lambda offer: move.to(offer.parts[0].slot_id) if offer else None
+            )
+
+    def action_stop(self) -> None:
+        """Leaves it where it is, but not while nobody knows yet whether it has moved."""
+        if self._move is not None and not self._move.under_way:
+            self._end_move()
+
+    def _end_move(self) -> None:
+        self._move, self._point_at = None, 0
+        self._say_move()
+        if self._found is not None:
+            self._draw(self._found)
+
+    def _moved(self, move: Move, outcome: Outcome) -> None:
+        first = outcome.verdicts[0]
+        assert first.starts_at is not None and first.reference is not None
+        start = clock.to_local(first.starts_at, first.zone or "UTC")
+        self.desk.did(f"{first.reference} was moved to {start:%a %d %b %H:%M}.", of_appointment(first.reference))
+        if self._move is move:
+            self._end_move()
+        self.reload_soon()

@@ -83,7 +83,7 @@ class Booking(Dialog[Outcome]):
 
     def on_mount(self) -> None:
         self._holding = Holding(self.desk, self._held_changed, self._not_held, self._hold_failed)
-        self._settling = Settling(self, self._holding, self._answered, self._failed, self._say_state)
+        self._settling = Settling(self.desk, self._holding, self._answered, self._failed, self._say_state)
         self.set_interval(1.0, self._tick)
         site = self.desk.site
         if site is not None:
@@ -297,7 +297,7 @@ class Booking(Dialog[Outcome]):
         self.form.say_problem(
             text(f"✕ REFUSED  {why}" + (" The nearest free places are these." if nearest else ""), "$text-error")
         )
-        self.form.offers.show(nearest or [one for one in self.form.offers.offers if not _same(one, outcome)])
+        self.form.offers.show(nearest or [one for one in self.form.offers.shown if not _same(one, outcome)])
         self.form.offers.focus()
         self._say_state()
 
@@ -322,8 +322,11 @@ class Booking(Dialog[Outcome]):
         current = self.form.offers.current
         if current is not None:
             self._choose(current)
-        else:
-            (self.form.when if self._line.tests else self.form.tests).focus()
+        elif not self._line.tests:
+            self.form.tests.focus()
+            self.form.say_problem(text("▲ Which tests?", "$text-warning"))
+        elif self._timer is not None or self.desk.calls.is_asking(self, "offers"):
+            self.form.say_problem(text("… looks for what is free; Enter is for what is shown", "$text-muted"))
 
     def _book(self) -> None:
         assert self._patient is not None and self._chosen is not None
@@ -387,13 +390,10 @@ class Booking(Dialog[Outcome]):
 
     def on_unmount(self) -> None:
         # What is being booked must not be given back under way.
-        if self._settling.under_way:
-            self._holding.booked()
-        else:
-            self._holding.let_go()
+        (self._settling.leave if self._settling.under_way else self._holding.let_go)()
 
 
-NOT_KNOWN = "The answer of the database is not there yet. It may still be booked, or kept as PENDING."
+NOT_KNOWN = "The answer of the database is not there yet. It may still be booked, or kept as PENDING; you are told."
 
 
 def _same(offer: Offer, outcome: Outcome) -> bool:

@@ -22,7 +22,7 @@ class Cancelling(Dialog[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "leave", "Keep", id="cancel.keep", show=False),
-        Binding("left,right", "app.focus_next", show=False),
+        Binding("left,right", "app.focus_next", "Other answer", id="cancel.other", show=False),
         Binding("up,down", "why", "Why", id="cancel.why", show=False),
     ]
 

@@ -25,8 +25,8 @@ class Help(Dialog[ActiveBinding]):
 
     HEADING = "Keys"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "move(1)", show=False),
-        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", "Next", id="help.next", show=False),
+        Binding("up", "move(-1)", "Before", id="help.before", show=False),
     ]
 
     def __init__(self, keys: dict[tuple[str, str], ActiveBinding]) -> None:

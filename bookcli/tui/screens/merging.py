@@ -29,8 +29,8 @@ class Merging(Dialog[tuple[str, int]]):
 
     HEADING = "Merge two records of one person"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "app.focus_next", show=False),
-        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", "Next field", id="merge.next", show=False),
+        Binding("up", "app.focus_previous", "Field before", id="merge.before", show=False),
     ]
 
     def __init__(self, stays: Patient) -> None:
@@ -44,6 +44,7 @@ class Merging(Dialog[tuple[str, int]]):
         yield labelled("Number", Input(placeholder="of the duplicate", id="number", **options))  # type: ignore[arg-type]
         yield Static(id="stays")
         yield Static(id="goes")
+        yield Static(text("Nothing takes a merge back."), classes="more")
         yield labelled("Word", Input(placeholder=f"{WORD} agrees, all else leaves", id="word", **options))  # type: ignore[arg-type]
         yield Static(id="wrong")
         with Horizontal(classes="buttons"):

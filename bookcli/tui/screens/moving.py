@@ -1,6 +1,6 @@
-"""Moves an appointment: the nearest free places, or those of other days that are typed.
+"""The nearest free places for an appointment, or those of other days that are typed: the quick way to move it.
 
-What must stay true: the appointment keeps its place until the new one is its own.
+What must stay true: nothing is moved here; what was chosen is asked for by whoever has opened it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.content import Content
@@ -18,28 +18,29 @@ from textual.widgets import Input, OptionList, Static
 from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model import quick_line
-from ...core.model.appointments import Outcome, sentence
 from ...core.model.offers import Offer
-from ...core.model.requests import new_key
-from ...core.services import reception
+from ..calls import Later
 from ..kit import Dialog, said, text, together
 from ..widgets.frame import KeyLine
 from ..widgets.offer_list import OfferList
 from ..widgets.patient_finder import labelled
 
+if TYPE_CHECKING:
+    from ...core.services import reception
+else:
+    reception = Later("reception")
+
 DEBOUNCE = 0.2
 DAYS = timedelta(days=13)
 
 
-class Moving(Dialog[Outcome]):
-    """Opened with the facts of an appointment; ends with the outcome when it was moved."""
+class Moving(Dialog[Offer]):
+    """Opened with the facts of an appointment; ends with the place that was chosen."""
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         super().__init__()
         self._facts = facts
         self._timer: Timer | None = None
-        self._busy = False
-        self._key = new_key()
 
     def body(self) -> ComposeResult:
         facts = self._facts
@@ -56,12 +57,9 @@ class Moving(Dialog[Outcome]):
         self._ask()
         self.query_one(OfferList).focus()
 
-    def action_leave(self) -> None:
-        """Leaves, but not while nobody knows yet whether it has moved."""
-        if not self._busy:
-            super().action_leave()
-
     def on_input_changed(self) -> None:
+        # Nothing is chosen that was offered for other days.
+        self.query_one(OfferList).show(())
         if self._timer is not None:
             self._timer.stop()
         self._timer = self.set_timer(DEBOUNCE, self._ask)
@@ -77,7 +75,7 @@ class Moving(Dialog[Outcome]):
         day = max(clock.to_local(facts["starts_at"], facts["zone"]).date(), today)
         days = line.days or (max(day - DAYS / 2, today), day + DAYS)
         line = replace(line, tests=(facts["test"],), site=facts["site"], days=days, patient="")
-        self.call(reception.offered, line, "", near, on_done=self._offered, on_error=self._say_failed, group="offers")
+        self.call(reception.offered, line, "", near, on_done=self._offered, on_error=self._failed, group="offers")
 
     def _offered(self, found: list[Offer]) -> None:
         free = [one for one in found if one.parts[0].slot_id != self._facts["slot_id"]]
@@ -85,28 +83,10 @@ class Moving(Dialog[Outcome]):
         self._say(None if free else text("○ Nothing is free then. Type other days.", "$text-warning"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        offer = self.query_one(OfferList).current
-        if offer is not None and not self._busy:
-            self._busy = True
-            args = (self._facts["reference"], offer.parts[0].slot_id, self._key)
-            self.call(reception.move, *args, on_done=self._moved, on_error=self._failed)
-
-    def _moved(self, outcome: Outcome) -> None:
-        self._busy = False
-        self._key = new_key()
-        if outcome.outcome != "refused":
-            self.dismiss(outcome)
-            return
-        why = sentence(outcome.reason or "refused", outcome.numbers)
-        self._say(text(f"✕ REFUSED  {why} It keeps its place.", "$text-error"))
-        if outcome.alternatives:
-            self.query_one(OfferList).show([Offer((slot,)) for slot in outcome.alternatives])
+        event.stop()
+        self.dismiss(self.query_one(OfferList).current)
 
     def _failed(self, problem: BookcliError) -> None:
-        self._busy = False
-        self._say_failed(problem)
-
-    def _say_failed(self, problem: BookcliError) -> None:
         self._say(text(f"▲ {said(problem)}", "$text-error"))
 
     def _say(self, words: Content | None) -> None:

@@ -130,6 +130,7 @@ class PatientsScreen(View):
         self.query_one(Notice).clear()
         self.query_one("#record").display = True
         self.query_one("#facts", Static).update(facts(found))
+        self.finder.say_who(found)
         self.finder.add_class("-shown")
         ahead = [row for row in rows if _is_ahead(row)]
         past = [row for row in rows if not _is_ahead(row)]
@@ -179,7 +180,6 @@ class PatientsScreen(View):
 
     def _edited(self, patient: Patient | None) -> None:
         if patient is not None:
-            self.desk.did(f"Patient {literal(patient.mrn)} is changed.")
             self.finder.choose(patient)
         else:
             self.reload()

@@ -153,7 +153,7 @@ class QuickLine(Dialog[Outcome]):
     @property
     def _sure(self) -> Patient | None:
         """The patient, if one was chosen or only one can be meant."""
-        found = self.query_one(PatientList).found
+        found = self.query_one(PatientList).shown
         return self._chosen or (found[0] if len(found) == 1 else None)
 
     def action_step(self, by: int) -> None:
@@ -210,7 +210,7 @@ class QuickLine(Dialog[Outcome]):
         assert offers.current is not None
         tests = " + ".join(self._line.tests)
         when = " ".join(word.text for word in self._line.words if word.kind in ("days", "part", "time"))
-        begun = Begun(patient, tests, when, offers.offers, offers.current)
+        begun = Begun(patient, tests, when, offers.shown, offers.current)
         self.dismiss(None)
         self.desk.call_later(self.desk.open, "booking", None, "", begun)
 
@@ -230,7 +230,7 @@ class QuickLine(Dialog[Outcome]):
         for name, here in (("patients", not self._among_offers), ("offers", self._among_offers)):
             self.query_one(f"#{name}-word", Static).set_class(here, "-here")
         self.query_one("#warned", Static).update(warnings(found.current) if found.current else Content(""))
-        nobody = bool(self._line.patient) and not found.found and not self._waits
+        nobody = bool(self._line.patient) and not found.shown and not self._waits
         if nobody:
             words = "Nobody is called so. ^n, or Enter, writes down a new patient."
             self.query_one("#warned", Static).update(Content(words))

@@ -83,7 +83,7 @@ class SignIn(Dialog[Entered]):
     ENDS_LOCKED = True
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "start_anew", show=False),
+        Binding("escape", "start_anew", "Start anew", id="sign-in.anew", show=False),
         Binding("ctrl+q", "app.leave", "Quit", priority=True, id="quit.locked"),
     ]
 

@@ -71,7 +71,14 @@ class Slot(Dialog[str]):
             self.desk.explain(problem)
 
     def on_table_opened(self, event: Table.Opened) -> None:
-        self.desk.open_appointment(event.row["reference"], on_done=lambda _: self.action_reload())
+        self.desk.open_appointment(event.row["reference"], on_done=self._seen)
+
+    def _seen(self, then: str | None) -> None:
+        """It is moved on the board, which this covers, or was perhaps changed."""
+        if then == "move":
+            self.dismiss(None)
+        else:
+            self.action_reload()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nobody can book where nothing is free, or where there is no dialog for it."""

@@ -26,7 +26,7 @@ from ...core.model.board import Board, Cell
 from ...core.model.text import visible
 
 FULLNESS = "▁▂▃▄▅▆▇█"
-CLOSED, HELD, GOES_ON = "✕", "◐", "┆"
+CLOSED, HELD, GOES_ON, MARKED = "✕", "◐", "┆", "◆"
 TIME_WIDTH = 7
 LEAST_WIDTH, MOST_WIDTH = 11, 22
 
@@ -73,6 +73,7 @@ class BoardGrid(ScrollView, can_focus=True):
         Binding("home", "edge(-1)", "First of the day", id="board.first", show=False),
         Binding("end", "edge(1)", "Last of the day", id="board.last", show=False),
         Binding("enter", "choose", "Open", id="board.open"),
+        Binding("enter", "choose('put')", "Put here", id="board.put"),
     ]
     DEFAULT_CSS = """
     BoardGrid { height: 1fr; width: 1fr; scrollbar-size-horizontal: 1; scrollbar-size-vertical: 1; }
@@ -93,13 +94,20 @@ class BoardGrid(ScrollView, can_focus=True):
         self._board: Board | None = None
         self._now = clock.now()
         self._column, self._row = 0, 0
+        self._marked: frozenset[int] | None = None
         self._lines: LRUCache[tuple[int, int], Strip] = LRUCache(512)
         self._wide = LEAST_WIDTH
 
     # What is shown
 
-    def show(self, board: Board, now: datetime) -> None:
-        """Shows a board; the cursor stays at its resource and time when they are still there."""
+    def show(self, board: Board, now: datetime, marked: frozenset[int] | None = None) -> None:
+        """Shows a board; the cursor stays at its resource and time when they are still there.
+
+        `marked`: the slots of what is moved here, if anything is.
+        """
+        if marked != self._marked:
+            self._marked = marked
+            self.refresh_bindings()
         was, moment = self._place()
         self._board, self._now = board, now
         self._column = next((n for n, one in enumerate(board.columns) if one.code == was), 0)
@@ -107,6 +115,14 @@ class BoardGrid(ScrollView, can_focus=True):
         self._row = next(later, max(len(board.rows) - 1, 0)) if moment is not None else self._row_of(now)
         self._arrange()
         self.post_message(self.Moved())
+
+    def point_at(self, slot: int) -> None:
+        """Puts the cursor on a slot, if it is there."""
+        columns = enumerate(self._board.grid) if self._board is not None else ()
+        cells = ((n, row, cell) for n, down in columns for row, cell in enumerate(down))
+        found = next(((n, row) for n, row, cell in cells if cell is not None and cell.slot_id == slot), None)
+        if found is not None:
+            self._go(*found)
 
     def tick(self, now: datetime) -> None:
         """Draws the now-line where it is by now."""
@@ -122,11 +138,6 @@ class BoardGrid(ScrollView, can_focus=True):
         if self._board is None or not self._board.columns or not self._board.rows:
             return None
         return self._board.grid[self._column][self._row]
-
-    @property
-    def where(self) -> tuple[int, int]:
-        """The column and the row of the cursor."""
-        return self._column, self._row
 
     def _place(self) -> tuple[str, datetime | None]:
         board = self._board
@@ -218,7 +229,8 @@ class BoardGrid(ScrollView, can_focus=True):
                 style += Style(dim=True)
         if cursor:
             style += self._style("cursor")
-        yield Segment(_fitted(f" {words}", self._wide - 1), style)
+        mark = MARKED if cell is not None and cell.slot_id in (self._marked or ()) else " "
+        yield Segment(_fitted(f"{mark}{words}", self._wide - 1), style)
         yield Segment(" ", self.rich_style)
 
     # Keys and the mouse
@@ -245,7 +257,11 @@ class BoardGrid(ScrollView, can_focus=True):
     def action_edge(self, end: int) -> None:
         self._go(self._column, 0 if end < 0 else 10**6)
 
-    def action_choose(self) -> None:
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The same key opens a slot, or puts there what is moved."""
+        return action != "choose" or bool(parameters) == (self._marked is not None)
+
+    def action_choose(self, _: str = "") -> None:
         if self.cell is not None:
             self.post_message(self.Opened(self.cell))
 

@@ -44,7 +44,7 @@ class BookingForm(Vertical):
         super().__init__()
         self._first = (tests, when)
         self._proposed = ""
-        self.finder = PatientFinder()
+        self.finder = PatientFinder(ahead=True)
         self.tests = Input(tests, placeholder="mri + blood", compact=True, select_on_focus=False)
         self.when = Input(when, placeholder=where, compact=True, select_on_focus=False)
         self.note = Input(placeholder="for whoever performs it", compact=True, select_on_focus=False, max_length=2000)

@@ -5,7 +5,6 @@ What must stay true: an answer to what is no longer typed is never shown, and no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -17,13 +16,13 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, OptionList, Static
-from textual.widgets.option_list import Option
 
 from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model.patients import Patient, is_mrn
 from ...core.model.text import visible
 from ...core.services import patients
+from .choice_list import ChoiceList
 
 if TYPE_CHECKING:
     from ..app import DeskApp
@@ -66,33 +65,11 @@ def warnings(patient: Patient) -> Content:
     return Content.styled("  ".join(f"▲ {visible(one)}" for one in patient.warnings), "$text-warning")
 
 
-class PatientList(OptionList, can_focus=False):
-    """Rows of patients; the one under the cursor is `current`."""
+class PatientList(ChoiceList[Patient], can_focus=False):
+    """Patients, whoever fits best first."""
 
     def __init__(self) -> None:
-        super().__init__(compact=True)
-        self.found: tuple[Patient, ...] = ()
-
-    def show(self, found: Sequence[Patient]) -> None:
-        """Shows other patients; the cursor stays on the same one if they are still there."""
-        was = self.current
-        self.found = tuple(found)
-        self.clear_options()
-        self.add_options(Option(row(one)) for one in self.found)
-        again = [one.mrn for one in self.found]
-        here = again.index(was.mrn) if was is not None and was.mrn in again else 0
-        self.highlighted = here if self.found else None
-
-    @property
-    def current(self) -> Patient | None:
-        """The patient under the cursor."""
-        where = self.highlighted
-        return self.found[where] if where is not None and where < len(self.found) else None
-
-    def step(self, by: int) -> None:
-        """Moves the cursor, and stops at the ends."""
-        if self.found:
-            self.highlighted = min(max((self.highlighted or 0) + by, 0), len(self.found) - 1)
+        super().__init__(row, lambda patient: patient.mrn)
 
 
 class PatientFinder(Vertical):
@@ -118,11 +95,14 @@ class PatientFinder(Vertical):
     class Nobody(Message):
         """Nobody is called so."""
 
-    def __init__(self, words: str = "", away: str = AWAY) -> None:
-        """`away` is what can be done while the database cannot be asked."""
+    def __init__(self, away: str = AWAY, *, ahead: bool = False) -> None:
+        """`away` is what can be done while the database cannot be asked.
+
+        `ahead`: what is typed between Enter and the answer is for the field that has the focus then.
+        """
         super().__init__()
-        self._hint = away
-        self.input = Input(words, placeholder="name, number, birth date or phone", compact=True, select_on_focus=False)
+        self._hint, self._ahead = away, ahead
+        self.input = Input(placeholder="name, number, birth date or phone", compact=True, select_on_focus=False)
         self.chosen: Patient | None = None
         self._timer: Timer | None = None
         self._waits = False
@@ -134,8 +114,18 @@ class PatientFinder(Vertical):
         yield PatientList()
         yield Static(Content(""), classes="said")
 
+    def on_mount(self) -> None:
+        if self._ahead:
+            self._desk.ahead.watch(self.input)
+
     def choose(self, patient: Patient) -> None:
         """Chooses somebody: the list gives way to one line about them."""
+        self.say_who(patient)
+        self.post_message(self.Chosen(patient))
+        self._desk.ahead.release(self.input)
+
+    def say_who(self, patient: Patient) -> None:
+        """Says anew who was chosen."""
         self.chosen = patient
         with self.prevent(Input.Changed):
             self.input.value = f"{visible(patient.name)} {patient.mrn}".strip()
@@ -144,12 +134,15 @@ class PatientFinder(Vertical):
         born = patient.birth_date.isoformat() if patient.birth_date else "no birth date"
         facts = f"{born}  {patient.mrn}  {coming(patient)}" if patient.name else "The name is not known now."
         self._say(Content("\n").join([Content(facts), warnings(patient)]) if patient.name else Content(facts))
-        self.post_message(self.Chosen(patient))
 
     def _say(self, words: Content) -> None:
         line = self.query_one(".said", Static)
         line.update(words)
         line.display = bool(words.plain.strip())
+
+    @property
+    def _desk(self) -> DeskApp:
+        return cast("DeskApp", self.app)
 
     @property
     def _list(self) -> PatientList:
@@ -162,6 +155,8 @@ class PatientFinder(Vertical):
             self.post_message(self.Chosen(None))
         if self._timer is not None:
             self._timer.stop()
+        if self._entered:
+            self._desk.ahead.release(self.input)
         self._waits, self._entered = bool(event.value.strip()), False
         self._timer = self.set_timer(DEBOUNCE, self.look)
 
@@ -169,9 +164,8 @@ class PatientFinder(Vertical):
         """Looks for what is typed, now or again; nobody is looked for when somebody was chosen."""
         if self.chosen is not None:
             return
-        desk = cast("DeskApp", self.app)
         words = self.input.value
-        desk.calls.ask(
+        self._desk.calls.ask(
             self, patients.find, words, on_done=partial(self._found, words), on_error=self._failed, group="find"
         )
 
@@ -190,6 +184,7 @@ class PatientFinder(Vertical):
         entered, self._entered = self._entered, False
         if entered and len(found) == 1:
             self._take()
+        self._desk.ahead.release(self.input)
 
     def _failed(self, problem: BookcliError) -> None:
         self._away, self._waits = True, False
@@ -197,9 +192,10 @@ class PatientFinder(Vertical):
         self._list.display = False
         words = f"▲ {visible(problem.message)} {self._hint}"
         self._say(Content.styled(words.rstrip(), "$text-warning"))
-        cast("DeskApp", self.app).explain(problem)
+        self._desk.explain(problem)
         if entered and is_mrn(self.input.value.strip()):
             self._take()
+        self._desk.ahead.release(self.input)
 
     def _say_warnings(self) -> None:
         current = self._list.current
@@ -221,8 +217,12 @@ class PatientFinder(Vertical):
         elif self._waits:
             # The answer to what was typed is on its way: whoever is first in it is not known yet.
             self._entered = True
+            if self._ahead:
+                self._say(Content.styled("… looks for that; what is typed meanwhile waits", "$text-muted"))
+            return
         else:
             self._take()
+        self._desk.ahead.release(self.input)
 
     def _take(self) -> None:
         current = self._list.current

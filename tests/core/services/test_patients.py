@@ -183,6 +183,23 @@ def test_editing_changes_only_what_is_given_and_can_empty_it(context: Context) -
         patients.edit(context, "NOBODY", {"name": "Ana"})
 
 
+def test_an_edit_of_what_another_desk_has_changed_since_is_refused_and_so_is_taking_it_back(context: Context) -> None:
+    before = patients.add(context, ANA)
+    fields = {"birth_date": "2.5.1980", "email": "", "sex": "f"}
+    edited = patients.edit(context, before.mrn, fields, before)
+    assert patients.edit(context, before.mrn, fields, before) == edited, "the same again, when the answer was lost"
+    assert patients.take_back(context, before, fields) == before
+    patients.edit(context, before.mrn, {"note": "Walks"})
+    patients.edit(context, before.mrn, {"email": "k@example.org"})
+    with pytest.raises(Refused, match="changed that record"):
+        patients.edit(context, before.mrn, fields, before)
+    with pytest.raises(Refused) as refusal:
+        patients.take_back(context, before, {"email": ""})
+    assert refusal.value.code == "changed-since"
+    assert patients.edit(context, before.mrn, {"birth_date": ""}, before).birth_date is None
+    assert patients.take_back(context, before, {"birth_date": ""}).birth_date == before.birth_date
+
+
 @pytest.mark.both_servers
 @pytest.mark.parametrize(
     "words",

@@ -1,0 +1,143 @@
+"""A view of one day of the site that stays true by itself: told of changes where there is Redis, asking elsewhere.
+
+What must stay true: nothing is read that nobody sees, nor shown of another site than the chosen one; while reading
+fails it is asked no oftener than where nobody tells of changes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.timer import Timer
+
+from ..core.errors import BookcliError
+from ..core.model.board import Place
+from .calls import Following, Later
+from .kit import View, text
+
+if TYPE_CHECKING:
+    from ..core.services import slots
+else:
+    slots = Later("slots")
+
+POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
+"""Between two readings when nobody tells of changes, and when somebody does."""
+BURST_SECONDS = 0.1
+"""Changes that are told so shortly one after another are read together."""
+
+
+class Live(View):
+    """Override `day_shown`, `question`, `show_answer` and `forget`; `tick` is called every second in front."""
+
+    BODY: ClassVar[str] = ""
+    """What gives way to a sentence when nothing can be shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._read_at = self._asked_at = 0.0
+        self._failing = False
+        self._following: Following | None = None
+        self._followed = ""
+        self._soon: Timer | None = None
+
+    def on_mount(self) -> None:
+        self.query_one(self.BODY).display = False
+        self.notice("loading", "The day is on its way.")
+        self.set_interval(1.0, self._tick)
+
+    @property
+    def day_shown(self) -> date | None:
+        """The local day that is on the screen; None when nothing is."""
+        raise NotImplementedError
+
+    def question(self, site: Place) -> tuple[Callable[..., Any], *tuple[Any, ...]]:
+        """The service that knows the day, and what it is asked with."""
+        raise NotImplementedError
+
+    def show_answer(self, found: Any) -> None:
+        """Shows what the service has answered."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """What is shown is of another site."""
+        raise NotImplementedError
+
+    def tick(self) -> None:
+        """Lets go on what goes on by the clock alone."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether what is shown has come to an end by the clock."""
+        return False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether what is shown is no answer of the database."""
+        return self._failing
+
+    # Reading
+
+    def placed(self) -> None:
+        self.forget()
+        self.reload()
+
+    def reload(self) -> None:
+        """Asks for the day; what is shown stays until the answer is there."""
+        if self._soon is not None:
+            self._soon.stop()
+            self._soon = None
+        site = self.desk.site
+        # A look that nobody sees would be written down all the same; coming to the front asks anew.
+        if site is not None and self.is_active:
+            self._asked_at = time.monotonic()
+            service, *args = self.question(site)
+            self.call(service, *args, on_done=partial(self._answered, site), on_error=self._failed, group="day")
+
+    def reload_soon(self) -> None:
+        """Asks in a moment: what one does is told to everybody, to whoever did it too, and is read once."""
+        if self._soon is None:
+            self._soon = self.set_timer(BURST_SECONDS, self.reload)
+
+    def _answered(self, site: Place, found: Any) -> None:
+        if site == self.desk.site:
+            self._read_at, self._failing = time.monotonic(), False
+            self.show_answer(found)
+            self._follow(site.code)
+
+    def _failed(self, problem: BookcliError) -> None:
+        self._failing = True
+        self.desk.explain(problem)
+        if self.day_shown is None:
+            self.query_one(self.BODY).display = False
+            self.notice("error", text(problem.message), hint="r tries again")
+
+    # Staying true
+
+    def _follow(self, site: str) -> None:
+        if self._following is not None:
+            if self._followed == site:
+                return
+            self._following.stop()
+        self._followed = site
+        follow = self.desk.calls.follow
+        self._following = follow(self, slots.changes, [site], on_item=self._changed, on_end=self._unfollowed)
+
+    def _changed(self, told: tuple[str, date]) -> None:
+        if told[1] == self.day_shown:
+            self.reload_soon()
+
+    def _unfollowed(self) -> None:
+        self._following = None
+
+    def _tick(self) -> None:
+        if self.day_shown is None or not self.is_active:
+            return
+        self.tick()
+        patience = POLL_SECONDS if self._following is None or self.is_kept else CALM_SECONDS
+        due = time.monotonic() - self._asked_at > patience or (self.is_over and not self._failing)
+        if due and not self.desk.calls.is_asking(self, "day"):
+            self.reload()
