@@ -1631,7 +1631,8 @@ END $$;
 COMMENT ON FUNCTION tell_refused IS
   'The message that what a desk had kept was not booked, once for each request key; what was asked together is one message.';
 
-CREATE FUNCTION book_as(acting acting, requests jsonb, all_or_nothing boolean, in_order boolean) RETURNS SETOF verdict
+CREATE FUNCTION book_as(acting acting, requests jsonb, all_or_nothing boolean, in_order boolean, besides integer[] DEFAULT '{}')
+RETURNS SETOF verdict
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp
 -- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables,
 -- and a plan made while the tables are empty must still be right when they are not.
@@ -1661,7 +1662,7 @@ BEGIN
     RAISE EXCEPTION 'too many slots and patients in one call' USING ERRCODE = 'program_limit_exceeded';
   ELSIF wanted_slots IS NOT NULL THEN
     PERFORM lock_for_booking(wanted_slots, wanted_patients);
-    PERFORM lock_rows(wanted_slots, wanted_patients, ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL));
+    PERFORM lock_rows(wanted_slots || besides, wanted_patients, ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL));
     items := judge(items, all_or_nothing, in_order);
   END IF;
 
@@ -1689,7 +1690,8 @@ BEGIN
       LEFT JOIN test t ON t.test_id = i.test_id
      ORDER BY i.ord;
 END $$;
-COMMENT ON FUNCTION book_as IS 'Books for whoever was let in.';
+COMMENT ON FUNCTION book_as IS
+  'Books for whoever was let in. `besides`: slots that the caller will change afterwards, whose rows are locked with the others, ascending.';
 
 CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS SETOF verdict
@@ -2344,19 +2346,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION set_capacity IS 'Changes how many a slot takes; never below what is booked.';
 
+CREATE FUNCTION slots_within(wanted_site integer, wanted_resource integer, period tstzrange) RETURNS integer[]
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce(array_agg(s.slot_id), '{}') FROM slot s
+   WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
+     AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+$$;
+COMMENT ON FUNCTION slots_within IS 'The slots of a site, or of one resource of it, that a period touches.';
+
 CREATE FUNCTION set_open(wanted_site integer, wanted_resource integer, period tstzrange, is_open boolean) RETURNS integer
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+  touched integer[] := slots_within(wanted_site, wanted_resource, period);
   changed integer;
 BEGIN
-  PERFORM FROM slot s
-    WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
-      AND s.starts_at < upper(period) AND s.ends_at > lower(period)
-    ORDER BY s.slot_id FOR NO KEY UPDATE;
+  PERFORM FROM slot s WHERE s.slot_id = ANY (touched) ORDER BY s.slot_id FOR NO KEY UPDATE;
   UPDATE slot s SET status = CASE WHEN is_open THEN 'free' ELSE 'busy-unavailable' END, version = s.version + 1
-   WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
-     AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+   WHERE s.slot_id = ANY (touched)
      AND s.status = CASE WHEN is_open THEN 'busy-unavailable' ELSE 'free' END
      AND NOT (is_open AND EXISTS (
          SELECT FROM closure c
@@ -2409,7 +2416,9 @@ BEGIN
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   IF jsonb_array_length(moves) > 0 THEN
     -- Moved first, because whoever books takes its locks before it changes a row.
-    answers := ARRAY(SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false) v ORDER BY v.ord);
+    answers := ARRAY(
+      SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false, slots_within(wanted_site, wanted_resource, period)) v
+       ORDER BY v.ord);
   END IF;
   IF NOT all_or_nothing OR NOT EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict <> 'rescheduled') THEN
     SELECT * INTO done FROM close_as(acting, wanted_site, wanted_resource, period, why);

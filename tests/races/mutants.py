@@ -9,6 +9,7 @@ from tests.clinic import Clinic
 
 PAUSE = "PERFORM pg_sleep(0.1) FROM unnest(items) i WHERE i.won LIMIT 1;"
 """Between judging and writing, so that everybody judges before the first has written: no race is left to luck."""
+_SLEEP = "PERFORM pg_sleep(0.1);"
 
 
 def without_lock(clinic: Clinic) -> None:
@@ -20,6 +21,36 @@ def without_lock(clinic: Clinic) -> None:
 def with_pause(clinic: Clinic) -> None:
     """book waits between judge and apply when there is something to write."""
     replace(clinic, "book_as", "PERFORM apply(", f"{PAUSE}\n  PERFORM apply(")
+
+
+def with_pause_in_undo(clinic: Clinic) -> None:
+    """Whoever takes a step back waits between finding the place free and taking it."""
+    replace(clinic, "restore", "  IF old.active THEN", f"  {_SLEEP}\n  IF old.active THEN")
+
+
+def with_pause_in_visits(clinic: Clinic) -> None:
+    """confirm_visit and release wait between finding a hold and ending it."""
+    for function, ending in (
+        ("confirm_visit", "PERFORM change(part.appointment_id, 'booked'"),
+        ("release", "PERFORM change("),
+    ):
+        replace(clinic, function, ending, f"{_SLEEP} {ending}")
+
+
+def with_pause_in_cancel(clinic: Clinic) -> None:
+    """cancel waits between finding an appointment and cancelling it."""
+    replace(clinic, "cancel", "PERFORM change(", f"{_SLEEP} PERFORM change(")
+
+
+def without_row_locks(clinic: Clinic) -> None:
+    """lock_rows locks neither the appointments nor the slots."""
+    replace(clinic, "lock_rows", "ORDER BY a.appointment_id FOR NO KEY UPDATE", "")
+    replace(clinic, "lock_rows", "ORDER BY s.slot_id FOR NO KEY UPDATE", "")
+
+
+def without_visit_lock(clinic: Clinic) -> None:
+    """lock_visit says which appointments belong together and locks none."""
+    replace(clinic, "lock_visit", "FOR NO KEY UPDATE", "")
 
 
 def without_slot_check(clinic: Clinic) -> None:
