@@ -19,7 +19,8 @@ from bookcli.core.services import appointments, notifications
 from tests.clinic import Clinic
 from tests.worker.conftest import Workers, book, states
 from tests.worker.mail_server import MailServer
-from tests.worker.web_server import Post, WebServer
+from tests.worker.web_server import DRIP, Post, WebServer
+from worker.delivery import sms, webhook
 from worker.delivery.problems import NotSent, ServerAway
 from worker.delivery.sms import Texter
 
@@ -279,6 +280,27 @@ def test_a_webhook_that_is_gone_is_not_waited_for(clinic: Clinic, hooked: Worker
     clinic.run("UPDATE notification SET due_at = now()")
     hooked.burst()
     assert clinic.row("SELECT reason FROM notification WHERE recipient = 'webhook'") == ("no-webhook",)
+
+
+def test_a_gateway_or_a_webhook_that_answers_byte_by_byte_is_not_waited_for(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "SECONDS", 1)
+    monkeypatch.setattr(sms, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(sms, "ANSWER_SECONDS", 0.5)
+    web.answer = lambda _: DRIP
+    ways = {
+        "webhook": webhook.Webhook(f"http://127.0.0.1:{web.port}/hook", KEY),
+        "sms": Texter(f"json://127.0.0.1:{web.port}/to/{{phone}}"),
+    }
+    for channel, code in (("webhook", "webhook-time-out"), ("sms", "sms-time-out")):
+        with pytest.raises(ServerAway) as away:
+            ways[channel].send(Letter(channel, (1,), "<1@x>", "+4915112345679", "{}"))
+        assert (away.value.code, away.value.tried) == (code, True)
+    web.answer = lambda _: 200
+    for channel, way in ways.items():
+        way.send(Letter(channel, (1,), "<1@x>", "+4915112345679", "{}"))
+    assert len(web.posts) == 4
 
 
 def test_names_go_out_as_they_are_and_are_never_obeyed(
