@@ -10,51 +10,49 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 _TICK = 0.2
 _lock = threading.Lock()
 _watcher: threading.Thread | None = None
 
 
-@dataclass(slots=True, eq=False)
-class _Conversation:
-    until: float
-    sockets: list[socket.socket] = field(default_factory=list)
-    over: bool = False
+class Conversation:
+    """What is said on some sockets; as a context it ends in time."""
+
+    def __init__(self, seconds: float, sockets: tuple[socket.socket, ...]) -> None:
+        self.until = time.monotonic() + seconds
+        self.sockets = list(sockets)
+        self.over = False
 
     def end(self) -> None:
+        """From now on nothing is read or written on them."""
         self.over = True
         for one in self.sockets:
             with contextlib.suppress(OSError):
                 # Not that of an SSLSocket, which begins to talk in the clear.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
 
-
-_open: list[_Conversation] = []
-
-
-@contextlib.contextmanager
-def within(seconds: float, *sockets: socket.socket) -> Iterator[None]:
-    """Shuts these sockets down, and those that are covered meanwhile, when the body takes longer.
-
-    Raises TimeoutError then, whatever the body raises or returns: half an answer may look like a whole one.
-    """
-    conversation = _Conversation(time.monotonic() + seconds, list(sockets))
-    with _lock:
-        _open.append(conversation)
-        _watch()
-    try:
-        yield
-    except Exception:
-        if not conversation.over:
-            raise
-    finally:
+    def __enter__(self) -> None:
         with _lock:
-            _open.remove(conversation)
-    if conversation.over:
-        raise TimeoutError
+            _open.append(self)
+            _watch()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with _lock:
+            _open.remove(self)
+        if self.over and (kind is None or issubclass(kind, Exception)):
+            raise TimeoutError from None
+
+
+_open: list[Conversation] = []
+
+
+def within(seconds: float, *sockets: socket.socket) -> Conversation:
+    """A context that shuts these sockets down, and those that are covered meanwhile, when the body takes longer.
+
+    It raises TimeoutError then, whatever the body raises or returns: half an answer may look like a whole one.
+    """
+    return Conversation(seconds, sockets)
 
 
 def cover(one: socket.socket) -> None:
