@@ -440,6 +440,7 @@ CREATE TABLE notification (
   leased_until     timestamptz,
   recipient        text NOT NULL DEFAULT 'patient' CHECK (recipient IN ('patient', 'webhook')),
   channel          text CHECK (channel IN ('email', 'sms', 'webhook')),
+  bounced          text CHECK (bounced IN ('email', 'sms')),
   sent_at          timestamptz,
   failed_at        timestamptz,
   cancelled_at     timestamptz,
@@ -455,6 +456,7 @@ COMMENT ON COLUMN notification.moment IS 'What makes it the only one of its kind
 COMMENT ON COLUMN notification.message_id IS 'Fixed before the first attempt, so that whoever gets it twice can tell. A visit is confirmed under the first of its rows.';
 COMMENT ON COLUMN notification.recipient IS 'Who is told: the patient, or the clinic''s other systems, of each message that is due to a patient.';
 COMMENT ON COLUMN notification.channel IS 'By which way it was tried last.';
+COMMENT ON COLUMN notification.bounced IS 'The way by which the patient cannot be reached, as was found out: after that they are told by the other.';
 COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
 COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again allows more.';
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
@@ -3526,7 +3528,8 @@ BEGIN
                    CASE WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
                         WHEN p.consent = 'declined' THEN 'declined'
                         WHEN p.channel = 'none' THEN 'not-wanted'
-                        WHEN channel_of(p, ways) IS NULL THEN 'no-address' END,
+                        WHEN channel_of(p, array_remove(ways, o.bounced)) IS NULL
+                        THEN CASE WHEN o.bounced IS NULL THEN 'no-address' ELSE 'too-many-attempts' END END,
                    CASE WHEN o.attempts >= o.most_attempts THEN 'too-many-attempts' END) AS why
             FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
            WHERE o.notification_id = ANY (ids)) w
@@ -3538,7 +3541,7 @@ COMMENT ON FUNCTION drop_unsendable IS
 CREATE FUNCTION put_off_quiet(ids bigint[], ways text[]) RETURNS bigint[]
 LANGUAGE sql AS $$
   WITH due AS (
-    SELECT o.notification_id, s AS site, o.kind, o.kind = 'reminder' OR channel_of(p, ways) = 'sms' AS disturbs,
+    SELECT o.notification_id, s AS site, o.kind, o.kind = 'reminder' OR channel_of(p, array_remove(ways, o.bounced)) = 'sms' AS disturbs,
            min(b.starts_at) OVER (PARTITION BY o.kind, coalesce(b.visit_id, -b.appointment_id)) AS starts_at
       FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
       JOIN slot t USING (slot_id) JOIN site s ON s.site_id = t.site_id
@@ -3585,7 +3588,7 @@ BEGIN
   put_off := CASE WHEN EXISTS (SELECT FROM site WHERE quiet_from IS NOT NULL) THEN put_off_quiet(wanted, ways) ELSE '{}' END;
   WITH taken AS (
     UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
-           channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, ways) END
+           channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, array_remove(ways, n.bounced)) END
       FROM message_about b JOIN patient p USING (patient_id)
      WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND b.notification_id = n.notification_id
     RETURNING n.notification_id
@@ -3624,7 +3627,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION mark_sent IS 'The mail server has taken them, whatever else was thought of them meanwhile; how many had not been marked. Safe to repeat.';
 
-CREATE FUNCTION mark_failed(ids bigint[], code text, permanent boolean, retry_after integer DEFAULT NULL, token text DEFAULT NULL) RETURNS integer
+CREATE FUNCTION mark_failed(ids bigint[], code text, permanent boolean, retry_after integer DEFAULT NULL, ways text[] DEFAULT '{}',
+                            token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3635,11 +3639,19 @@ BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (ids) ORDER BY n.notification_id FOR NO KEY UPDATE;
   WITH marked AS (
     UPDATE notification n
-       SET failed_at = CASE WHEN permanent THEN now() END, leased_until = NULL, reason = code,
+       SET failed_at = CASE WHEN permanent AND NOT w.elsewhere THEN now() END, leased_until = NULL, reason = code,
+           bounced = CASE WHEN w.elsewhere THEN n.channel ELSE n.bounced END,
            attempts = n.attempts - (retry_after IS NOT NULL AND NOT permanent)::integer,
-           due_at = now() + coalesce(make_interval(secs => retry_after),
-                                     least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2))
-     WHERE n.notification_id = ANY (ids) AND is_waiting(n) AND n.attempts > 0
+           most_attempts = n.most_attempts + CASE WHEN w.elsewhere THEN n.attempts ELSE 0 END,
+           due_at = now() + CASE WHEN w.elsewhere THEN interval '0' ELSE coalesce(
+             make_interval(secs => retry_after),
+             least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2)) END
+      FROM (SELECT o.notification_id,
+                   permanent AND o.recipient = 'patient' AND o.bounced IS NULL
+                     AND channel_of(p, array_remove(ways, o.channel)) IS NOT NULL AS elsewhere
+              FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
+             WHERE o.notification_id = ANY (ids)) w
+     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0
     RETURNING n.notification_id, n.appointment_id, n.request_key
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
@@ -3652,7 +3664,8 @@ END $$;
 COMMENT ON FUNCTION mark_failed IS
   'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
-  'server was away, or the process was told to stop.';
+  'server was away, or the process was told to stop. For good: failed; but a patient who can be reached by another of `ways` is '
+  'told by that at once, which is noted as `bounced`, and happens once.';
 
 CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS TABLE (appointments integer, made integer)
@@ -3708,7 +3721,7 @@ COMMENT ON FUNCTION remind IS
 
 CREATE FUNCTION look_at_messages(wanted jsonb DEFAULT '{}', most integer DEFAULT 100, token text DEFAULT NULL)
 RETURNS TABLE (id bigint, reference text, site text, kind text, state text, channel text, made_for timestamptz, due_at timestamptz,
-               attempts integer, sent_at timestamptz, failed_at timestamptz, cancelled_at timestamptz, reason text, zone text)
+               attempts integer, sent_at timestamptz, failed_at timestamptz, cancelled_at timestamptz, reason text, bounced text, zone text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3729,7 +3742,7 @@ BEGIN
   PERFORM note_look('look-messages', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (found)));
   RETURN QUERY
     SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
-           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, p.zone::text
+           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, n.bounced, p.zone::text
       FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE n.notification_id = ANY (found) ORDER BY n.notification_id DESC;
 END $$;
@@ -3753,7 +3766,7 @@ BEGIN
     RETURN 'sending';
   END IF;
   UPDATE notification n
-     SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = '', due_at = now(),
+     SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, bounced = NULL, reason = '', due_at = now(),
          -- Somebody has decided to send another one.
          message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10
@@ -3965,6 +3978,14 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION next_offer IS 'The first free place that somebody who waits was not offered yet.';
 
+CREATE FUNCTION can_be_told(p patient, ways text[]) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT channel_of(p, ways) IS NOT NULL
+      OR ('webhook' = ANY (ways) AND NOT ways && '{email,sms}' AND p.channel <> 'none' AND p.consent <> 'declined')
+$$;
+COMMENT ON FUNCTION can_be_told IS
+  'Whether somebody who wants to be told hears of a message: by one of the ways, or, where there is none to patients, from the other '
+  'system that is told by webhook.';
+
 CREATE FUNCTION offer_place(ways text[] DEFAULT '{email}', after bigint DEFAULT 0, token text DEFAULT NULL)
 RETURNS TABLE (verdict text, reached bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -3976,7 +3997,7 @@ BEGIN
   FOR who IN
     SELECT w.* FROM waiting w JOIN site s USING (site_id) JOIN patient q USING (patient_id)
       JOIN patient p ON p.patient_id = coalesce(q.merged_into, q.patient_id)
-     WHERE w.waiting_id > after AND w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL AND channel_of(p, ways) IS NOT NULL
+     WHERE w.waiting_id > after AND w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL AND can_be_told(p, ways)
        AND EXISTS (SELECT FROM resource_test m JOIN resource r USING (resource_id)
                      JOIN slot o ON o.resource_id = r.resource_id AND o.local_start >= lower(w.days) AND o.local_start < upper(w.days)
                     WHERE m.test_id = w.test_id AND r.site_id = w.site_id AND o.status = 'free' AND o.booked < o.capacity)

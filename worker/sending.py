@@ -130,7 +130,8 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
         notifications.mark_failed(context, ids, wrong.code)
     except NotSent as problem:
         log.info("message %(message)d was not sent: %(code)s", _said("not-sent", ids[0], problem.code))
-        notifications.mark_failed(context, ids, problem.code, permanent=problem.permanent)
+        mark = notifications.mark_refused if problem.permanent else notifications.mark_failed
+        mark(context, ids, problem.code)
     except ServerAway as away:
         if away.stuck:
             log.info("message %(message)d was not sent: %(code)s", _said("not-sent", ids[0], away.code))
@@ -138,8 +139,10 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
         if away.tried:
             log.info("message %(message)d may have been sent: %(code)s", _said("perhaps-sent", ids[0], away.code))
             # No telephone knows a message that it has had: what may have been taken is sent once more, not ten times.
-            enough = message[0].channel == "sms" and message[0].attempts >= 2
-            notifications.mark_failed(context, ids, away.code, permanent=enough)
+            if message[0].channel == "sms" and message[0].attempts >= 2:
+                notifications.mark_refused(context, ids, away.code, elsewhere=False)
+            else:
+                notifications.mark_failed(context, ids, away.code)
         raise
     else:
         marks.add(ids)
