@@ -2085,15 +2085,11 @@ BEGIN
   SELECT * INTO old FROM appointment WHERE appointment_id = which;
   IF wanted_during IS NULL OR EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots) AND s.status <> 'free') THEN
     RETURN 'slot-closed';
-  ELSIF EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots)
-                   AND s.booked - (old.active AND s.slot_id = ANY (old.slots))::integer >= s.capacity) THEN
+  ELSIF EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots) AND s.booked >= s.capacity) THEN
     RETURN 'slot-full';
   ELSIF EXISTS (SELECT FROM appointment a WHERE a.active AND a.patient_id = old.patient_id AND a.during && wanted_during
                                             AND a.appointment_id <> which) THEN
     RETURN 'patient-overlap';
-  END IF;
-  IF old.active THEN
-    PERFORM free_places(ARRAY[which]);
   END IF;
   UPDATE appointment SET status = to_status, slot_id = at_slot, slots = wanted_slots, during = wanted_during, reason = '', version = version + 1
    WHERE appointment_id = which;
@@ -2103,7 +2099,8 @@ BEGIN
   RETURN 'undone';
 END $$;
 COMMENT ON FUNCTION restore IS
-  'Puts an appointment back into places that it had, under the same reference, or says why not; the caller has the locks.';
+  'Puts an appointment that has no places now back into those that it had, under the same reference, or says why not; the caller '
+  'has the locks.';
 
 CREATE FUNCTION undo_one(step step) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -2208,6 +2205,10 @@ BEGIN
     were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
                FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
     BEGIN
+      IF first.action = 'reschedule' THEN
+        -- All of them leave before the first is back: one may have the place of another.
+        PERFORM free_places(ARRAY(SELECT u.appointment_id FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
+      END IF;
       FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
         answer := undo_one(one);
         IF answer NOT IN ('undone', 'message-sent') THEN

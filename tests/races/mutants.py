@@ -25,7 +25,7 @@ def with_pause(clinic: Clinic) -> None:
 
 def with_pause_in_undo(clinic: Clinic) -> None:
     """Whoever takes a step back waits between finding the place free and taking it."""
-    replace(clinic, "restore", "  IF old.active THEN", f"  {_SLEEP}\n  IF old.active THEN")
+    replace(clinic, "restore", "  UPDATE appointment", f"  {_SLEEP}\n  UPDATE appointment")
 
 
 def with_pause_in_visits(clinic: Clinic) -> None:
