@@ -1683,7 +1683,7 @@ BEGIN
   END IF;
   RETURN QUERY
     SELECT i.ord, i.request_key, i.verdict, i.numbers, i.appointment_id, f.reference, f.status, f.held_until,
-           coalesce(f.patient, p.mrn), coalesce(f.patient_name, p.name::text), coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
+           coalesce(f.patient, p.mrn), f.patient_name, coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
            coalesce(f.preparation, t.preparation), f.site, f.site_name, f.zone, f.resource, i.slot_id, coalesce(f.slots, i.slots),
            coalesce(f.starts_at, lower(i.during)), coalesce(f.ends_at, upper(i.during)), f.capacity, f.remaining, f.version
       FROM unnest(items) i
@@ -1737,6 +1737,24 @@ LANGUAGE sql STABLE AS $$
    WHERE NOT EXISTS (SELECT FROM appointment WHERE appointment_id = which)
 $$;
 COMMENT ON FUNCTION verdict_of IS 'An answer about one appointment, or about none.';
+
+CREATE FUNCTION answer_of(which bigint, decided text, figures jsonb, wanted text) RETURNS SETOF verdict
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  answer verdict;
+BEGIN
+  SELECT v.* INTO answer FROM verdict_of(which, decided, figures) v;
+  IF decided <> wanted THEN
+    answer.patient := NULL;
+    answer.patient_name := NULL;
+  ELSIF NOT EXISTS (SELECT FROM audit u WHERE u.appointment_id = which AND u.at = now()) THEN
+    PERFORM note_look('look-appointment', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
+  END IF;
+  RETURN NEXT answer;
+END $$;
+COMMENT ON FUNCTION answer_of IS
+  'The same for somebody who wanted something of the appointment: who is refused is told of no patient, and for whom there was nothing '
+  'left to do it is a look.';
 
 
 -- The kernel: the life of an appointment --------------------------------------------------------------------------
@@ -1800,7 +1818,7 @@ BEGIN
   ELSIF old.status IN ('booked', 'arrived', 'checked-in', 'fulfilled') THEN
     answer := 'booked';
   END IF;
-  RETURN QUERY SELECT * FROM verdict_of(which, coalesce(answer, 'wrong-status'), jsonb_strip_nulls(jsonb_build_object('status', old.status)));
+  RETURN QUERY SELECT * FROM answer_of(which, coalesce(answer, 'wrong-status'), jsonb_strip_nulls(jsonb_build_object('status', old.status)), 'booked');
 END $$;
 COMMENT ON FUNCTION confirm IS 'Turns a hold into a booking. It keeps its place: nothing is counted again. Safe to repeat.';
 
@@ -1829,7 +1847,7 @@ BEGIN
     END IF;
     answer := 'cancelled';
   END IF;
-  RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old_status)));
+  RETURN QUERY SELECT * FROM answer_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old_status)), 'cancelled');
 END $$;
 COMMENT ON FUNCTION cancel IS 'Cancels and gives the place back at once. `why` is a FHIR cancellation reason code. Safe to repeat.';
 
@@ -1865,7 +1883,7 @@ BEGIN
     PERFORM change(which, new_status, '', rule.action);
     answer := new_status;
   END IF;
-  RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old.status)));
+  RETURN QUERY SELECT * FROM answer_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old.status)), new_status::text);
 END $$;
 COMMENT ON FUNCTION set_status IS
   'Arrive, check-in, fulfil, noshow and their corrections: see status_change. Nobody arrives before the local day of the appointment, and '
@@ -1921,7 +1939,7 @@ BEGIN
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'booked' THEN parts ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
       LEFT JOIN appointment a ON a.appointment_id = u.id
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status)), 'booked') v
      WHERE answer <> 'booked' OR a.status IN ('booked', 'arrived', 'checked-in', 'fulfilled')
      ORDER BY u.ord;
 END $$;
@@ -1960,7 +1978,7 @@ BEGIN
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'released' AND cardinality(held) > 0 THEN held ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
       LEFT JOIN appointment a ON a.appointment_id = u.id
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status)), 'released') v
      ORDER BY u.ord;
 END $$;
 COMMENT ON FUNCTION release IS
@@ -2003,7 +2021,7 @@ BEGIN
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'held' THEN held ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
       LEFT JOIN appointment a ON a.appointment_id = u.id
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status)), 'held') v
      ORDER BY u.ord;
 END $$;
 COMMENT ON FUNCTION renew IS
@@ -2223,8 +2241,8 @@ BEGIN
   END IF;
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'nothing-to-undo' THEN ARRAY[NULL::bigint] ELSE coalesce(targets, ARRAY[NULL::bigint]) END) AS u (id)
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object(
-       'action', first.action, 'message_sent', told, 'were', CASE WHEN answer = 'undone' THEN were END))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object(
+       'action', first.action, 'message_sent', told, 'were', CASE WHEN answer = 'undone' THEN were END)), 'undone') v
      ORDER BY u.id;
 END $$;
 COMMENT ON FUNCTION undo IS
