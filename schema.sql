@@ -207,7 +207,8 @@ CREATE TABLE test (
   active                 boolean NOT NULL DEFAULT true,
   remind_before          interval[] NOT NULL DEFAULT '{24:00:00}'
     CHECK (cardinality(remind_before) <= 5 AND array_position(remind_before, NULL) IS NULL
-           AND interval '5 minutes' <= ALL (remind_before) AND interval '60 days' >= ALL (remind_before))
+           AND interval '5 minutes' <= ALL (remind_before) AND interval '60 days' >= ALL (remind_before)),
+  fasting                boolean
 );
 COMMENT ON TABLE test IS 'FHIR ServiceType: what can be booked, and the rules the kernel checks for it.';
 COMMENT ON COLUMN test.duration_minutes IS 'The patient''s time. Longer than a slot: consecutive slots of one resource are taken.';
@@ -217,6 +218,7 @@ COMMENT ON COLUMN test.lead_minutes IS 'Booked at least so long before it starts
 COMMENT ON COLUMN test.window_days IS 'Booked at most so long before it starts.';
 COMMENT ON COLUMN test.min_interval_days IS 'Between two of the same test for a patient, whichever comes first.';
 COMMENT ON COLUMN test.preparation IS 'Read aloud when booking, e.g. "Nothing to eat for 8 hours".';
+COMMENT ON COLUMN test.fasting IS 'Whether nothing is eaten before it, so that a visit begins with it; NULL: as the words of its preparation say.';
 COMMENT ON COLUMN test.remind_before IS 'How long before it the patient is reminded, once each time; none: not at all.';
 
 CREATE TABLE resource (
@@ -2537,9 +2539,9 @@ BEGIN
     END IF;
     UPDATE test t
        SET (name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes, window_days, min_interval_days,
-            preparation, active, remind_before)
+            preparation, active, remind_before, fasting)
          = (SELECT f.name, f.duration_minutes, f.buffer_before_minutes, f.buffer_after_minutes, f.lead_minutes, f.window_days,
-                   f.min_interval_days, f.preparation, f.active, f.remind_before
+                   f.min_interval_days, f.preparation, f.active, f.remind_before, f.fasting
               FROM jsonb_populate_record(t, w.doc) f)
      WHERE t.code = w.doc ->> 'code' RETURNING * INTO new;
     RETURN NEXT ROW(w.ord, note_saved('test', new.test_id, CASE WHEN old.test_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
