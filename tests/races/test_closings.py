@@ -121,8 +121,9 @@ def close_or_cancel(context: Context, plan: closings.Plan, reference: str) -> st
 
 
 def _one_cancels(clinic: Clinic, crowd: Crowd, slots: list[int]) -> list[str]:
-    mutants.with_pause(clinic)
-    mutants.with_pause_in_cancel(clinic)
+    # Who cancels has written before those are moved that were judged before.
+    mutants.with_pause(clinic, 0.6)
+    mutants.with_pause_in_cancel(clinic, 0.4)
     plan = _plan(clinic, slots)
     moved = plan.moves[0].row["reference"]
     return crowd.at_once(close_or_cancel, clinic.context.dsn, [(plan, ""), (plan, moved)])
