@@ -207,7 +207,8 @@ CREATE TABLE test (
   active                 boolean NOT NULL DEFAULT true,
   remind_before          interval[] NOT NULL DEFAULT '{24:00:00}'
     CHECK (cardinality(remind_before) <= 5 AND array_position(remind_before, NULL) IS NULL
-           AND interval '5 minutes' <= ALL (remind_before) AND interval '60 days' >= ALL (remind_before))
+           AND interval '5 minutes' <= ALL (remind_before) AND interval '60 days' >= ALL (remind_before)),
+  fasting                boolean
 );
 COMMENT ON TABLE test IS 'FHIR ServiceType: what can be booked, and the rules the kernel checks for it.';
 COMMENT ON COLUMN test.duration_minutes IS 'The patient''s time. Longer than a slot: consecutive slots of one resource are taken.';
@@ -217,6 +218,7 @@ COMMENT ON COLUMN test.lead_minutes IS 'Booked at least so long before it starts
 COMMENT ON COLUMN test.window_days IS 'Booked at most so long before it starts.';
 COMMENT ON COLUMN test.min_interval_days IS 'Between two of the same test for a patient, whichever comes first.';
 COMMENT ON COLUMN test.preparation IS 'Read aloud when booking, e.g. "Nothing to eat for 8 hours".';
+COMMENT ON COLUMN test.fasting IS 'Whether nothing is eaten before it, so that a visit begins with it; NULL: as the words of its preparation say.';
 COMMENT ON COLUMN test.remind_before IS 'How long before it the patient is reminded, once each time; none: not at all.';
 
 CREATE TABLE resource (
@@ -440,6 +442,7 @@ CREATE TABLE notification (
   leased_until     timestamptz,
   recipient        text NOT NULL DEFAULT 'patient' CHECK (recipient IN ('patient', 'webhook')),
   channel          text CHECK (channel IN ('email', 'sms', 'webhook')),
+  bounced          text CHECK (bounced IN ('email', 'sms')),
   sent_at          timestamptz,
   failed_at        timestamptz,
   cancelled_at     timestamptz,
@@ -455,6 +458,7 @@ COMMENT ON COLUMN notification.moment IS 'What makes it the only one of its kind
 COMMENT ON COLUMN notification.message_id IS 'Fixed before the first attempt, so that whoever gets it twice can tell. A visit is confirmed under the first of its rows.';
 COMMENT ON COLUMN notification.recipient IS 'Who is told: the patient, or the clinic''s other systems, of each message that is due to a patient.';
 COMMENT ON COLUMN notification.channel IS 'By which way it was tried last.';
+COMMENT ON COLUMN notification.bounced IS 'The way by which the patient cannot be reached, as was found out: after that they are told by the other.';
 COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
 COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again allows more.';
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
@@ -1631,7 +1635,8 @@ END $$;
 COMMENT ON FUNCTION tell_refused IS
   'The message that what a desk had kept was not booked, once for each request key; what was asked together is one message.';
 
-CREATE FUNCTION book_as(acting acting, requests jsonb, all_or_nothing boolean, in_order boolean) RETURNS SETOF verdict
+CREATE FUNCTION book_as(acting acting, requests jsonb, all_or_nothing boolean, in_order boolean, besides integer[] DEFAULT '{}')
+RETURNS SETOF verdict
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp
 -- One row or a thousand: index look-ups from a plan made once. The planner would guess 100 rows and read whole tables,
 -- and a plan made while the tables are empty must still be right when they are not.
@@ -1661,7 +1666,7 @@ BEGIN
     RAISE EXCEPTION 'too many slots and patients in one call' USING ERRCODE = 'program_limit_exceeded';
   ELSIF wanted_slots IS NOT NULL THEN
     PERFORM lock_for_booking(wanted_slots, wanted_patients);
-    PERFORM lock_rows(wanted_slots, wanted_patients, ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL));
+    PERFORM lock_rows(wanted_slots || besides, wanted_patients, ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL));
     items := judge(items, all_or_nothing, in_order);
   END IF;
 
@@ -1680,7 +1685,7 @@ BEGIN
   END IF;
   RETURN QUERY
     SELECT i.ord, i.request_key, i.verdict, i.numbers, i.appointment_id, f.reference, f.status, f.held_until,
-           coalesce(f.patient, p.mrn), coalesce(f.patient_name, p.name::text), coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
+           coalesce(f.patient, p.mrn), f.patient_name, coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
            coalesce(f.preparation, t.preparation), f.site, f.site_name, f.zone, f.resource, i.slot_id, coalesce(f.slots, i.slots),
            coalesce(f.starts_at, lower(i.during)), coalesce(f.ends_at, upper(i.during)), f.capacity, f.remaining, f.version
       FROM unnest(items) i
@@ -1689,7 +1694,8 @@ BEGIN
       LEFT JOIN test t ON t.test_id = i.test_id
      ORDER BY i.ord;
 END $$;
-COMMENT ON FUNCTION book_as IS 'Books for whoever was let in.';
+COMMENT ON FUNCTION book_as IS
+  'Books for whoever was let in. `besides`: slots that the caller will change afterwards, whose rows are locked with the others, ascending.';
 
 CREATE FUNCTION book(requests jsonb, all_or_nothing boolean DEFAULT false, in_order boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS SETOF verdict
@@ -1733,6 +1739,24 @@ LANGUAGE sql STABLE AS $$
    WHERE NOT EXISTS (SELECT FROM appointment WHERE appointment_id = which)
 $$;
 COMMENT ON FUNCTION verdict_of IS 'An answer about one appointment, or about none.';
+
+CREATE FUNCTION answer_of(which bigint, decided text, figures jsonb, wanted text) RETURNS SETOF verdict
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  answer verdict;
+BEGIN
+  SELECT v.* INTO answer FROM verdict_of(which, decided, figures) v;
+  IF decided <> wanted THEN
+    answer.patient := NULL;
+    answer.patient_name := NULL;
+  ELSIF NOT EXISTS (SELECT FROM audit u WHERE u.appointment_id = which AND u.at = now()) THEN
+    PERFORM note_look('look-appointment', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
+  END IF;
+  RETURN NEXT answer;
+END $$;
+COMMENT ON FUNCTION answer_of IS
+  'The same for somebody who wanted something of the appointment: who is refused is told of no patient, and for whom there was nothing '
+  'left to do it is a look.';
 
 
 -- The kernel: the life of an appointment --------------------------------------------------------------------------
@@ -1796,7 +1820,7 @@ BEGIN
   ELSIF old.status IN ('booked', 'arrived', 'checked-in', 'fulfilled') THEN
     answer := 'booked';
   END IF;
-  RETURN QUERY SELECT * FROM verdict_of(which, coalesce(answer, 'wrong-status'), jsonb_strip_nulls(jsonb_build_object('status', old.status)));
+  RETURN QUERY SELECT * FROM answer_of(which, coalesce(answer, 'wrong-status'), jsonb_strip_nulls(jsonb_build_object('status', old.status)), 'booked');
 END $$;
 COMMENT ON FUNCTION confirm IS 'Turns a hold into a booking. It keeps its place: nothing is counted again. Safe to repeat.';
 
@@ -1825,7 +1849,7 @@ BEGIN
     END IF;
     answer := 'cancelled';
   END IF;
-  RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old_status)));
+  RETURN QUERY SELECT * FROM answer_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old_status)), 'cancelled');
 END $$;
 COMMENT ON FUNCTION cancel IS 'Cancels and gives the place back at once. `why` is a FHIR cancellation reason code. Safe to repeat.';
 
@@ -1861,7 +1885,7 @@ BEGIN
     PERFORM change(which, new_status, '', rule.action);
     answer := new_status;
   END IF;
-  RETURN QUERY SELECT * FROM verdict_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old.status)));
+  RETURN QUERY SELECT * FROM answer_of(which, answer, jsonb_strip_nulls(jsonb_build_object('status', old.status)), new_status::text);
 END $$;
 COMMENT ON FUNCTION set_status IS
   'Arrive, check-in, fulfil, noshow and their corrections: see status_change. Nobody arrives before the local day of the appointment, and '
@@ -1917,7 +1941,7 @@ BEGIN
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'booked' THEN parts ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
       LEFT JOIN appointment a ON a.appointment_id = u.id
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status)), 'booked') v
      WHERE answer <> 'booked' OR a.status IN ('booked', 'arrived', 'checked-in', 'fulfilled')
      ORDER BY u.ord;
 END $$;
@@ -1956,7 +1980,7 @@ BEGIN
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'released' AND cardinality(held) > 0 THEN held ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
       LEFT JOIN appointment a ON a.appointment_id = u.id
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status)), 'released') v
      ORDER BY u.ord;
 END $$;
 COMMENT ON FUNCTION release IS
@@ -1999,7 +2023,7 @@ BEGIN
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'held' THEN held ELSE ARRAY[which] END) WITH ORDINALITY AS u (id, ord)
       LEFT JOIN appointment a ON a.appointment_id = u.id
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object('status', a.status)), 'held') v
      ORDER BY u.ord;
 END $$;
 COMMENT ON FUNCTION renew IS
@@ -2081,15 +2105,11 @@ BEGIN
   SELECT * INTO old FROM appointment WHERE appointment_id = which;
   IF wanted_during IS NULL OR EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots) AND s.status <> 'free') THEN
     RETURN 'slot-closed';
-  ELSIF EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots)
-                   AND s.booked - (old.active AND s.slot_id = ANY (old.slots))::integer >= s.capacity) THEN
+  ELSIF EXISTS (SELECT FROM slot s WHERE s.slot_id = ANY (wanted_slots) AND s.booked >= s.capacity) THEN
     RETURN 'slot-full';
   ELSIF EXISTS (SELECT FROM appointment a WHERE a.active AND a.patient_id = old.patient_id AND a.during && wanted_during
                                             AND a.appointment_id <> which) THEN
     RETURN 'patient-overlap';
-  END IF;
-  IF old.active THEN
-    PERFORM free_places(ARRAY[which]);
   END IF;
   UPDATE appointment SET status = to_status, slot_id = at_slot, slots = wanted_slots, during = wanted_during, reason = '', version = version + 1
    WHERE appointment_id = which;
@@ -2099,7 +2119,8 @@ BEGIN
   RETURN 'undone';
 END $$;
 COMMENT ON FUNCTION restore IS
-  'Puts an appointment back into places that it had, under the same reference, or says why not; the caller has the locks.';
+  'Puts an appointment that has no places now back into those that it had, under the same reference, or says why not; the caller '
+  'has the locks.';
 
 CREATE FUNCTION undo_one(step step) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -2204,6 +2225,10 @@ BEGIN
     were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
                FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
     BEGIN
+      IF first.action = 'reschedule' THEN
+        -- All of them leave before the first is back: one may have the place of another.
+        PERFORM free_places(ARRAY(SELECT u.appointment_id FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
+      END IF;
       FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
         answer := undo_one(one);
         IF answer NOT IN ('undone', 'message-sent') THEN
@@ -2218,8 +2243,8 @@ BEGIN
   END IF;
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'nothing-to-undo' THEN ARRAY[NULL::bigint] ELSE coalesce(targets, ARRAY[NULL::bigint]) END) AS u (id)
-     CROSS JOIN LATERAL verdict_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object(
-       'action', first.action, 'message_sent', told, 'were', CASE WHEN answer = 'undone' THEN were END))) v
+     CROSS JOIN LATERAL answer_of(u.id, answer, jsonb_strip_nulls(jsonb_build_object(
+       'action', first.action, 'message_sent', told, 'were', CASE WHEN answer = 'undone' THEN were END)), 'undone') v
      ORDER BY u.id;
 END $$;
 COMMENT ON FUNCTION undo IS
@@ -2344,19 +2369,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION set_capacity IS 'Changes how many a slot takes; never below what is booked.';
 
+CREATE FUNCTION slots_within(wanted_site integer, wanted_resource integer, period tstzrange) RETURNS integer[]
+LANGUAGE sql STABLE AS $$
+  SELECT coalesce(array_agg(s.slot_id), '{}') FROM slot s
+   WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
+     AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+$$;
+COMMENT ON FUNCTION slots_within IS 'The slots of a site, or of one resource of it, that a period touches.';
+
 CREATE FUNCTION set_open(wanted_site integer, wanted_resource integer, period tstzrange, is_open boolean) RETURNS integer
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
+  touched integer[] := slots_within(wanted_site, wanted_resource, period);
   changed integer;
 BEGIN
-  PERFORM FROM slot s
-    WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
-      AND s.starts_at < upper(period) AND s.ends_at > lower(period)
-    ORDER BY s.slot_id FOR NO KEY UPDATE;
+  PERFORM FROM slot s WHERE s.slot_id = ANY (touched) ORDER BY s.slot_id FOR NO KEY UPDATE;
   UPDATE slot s SET status = CASE WHEN is_open THEN 'free' ELSE 'busy-unavailable' END, version = s.version + 1
-   WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
-     AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+   WHERE s.slot_id = ANY (touched)
      AND s.status = CASE WHEN is_open THEN 'busy-unavailable' ELSE 'free' END
      AND NOT (is_open AND EXISTS (
          SELECT FROM closure c
@@ -2409,7 +2439,9 @@ BEGIN
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   IF jsonb_array_length(moves) > 0 THEN
     -- Moved first, because whoever books takes its locks before it changes a row.
-    answers := ARRAY(SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false) v ORDER BY v.ord);
+    answers := ARRAY(
+      SELECT v::verdict FROM book_as(acting, moves, all_or_nothing, false, slots_within(wanted_site, wanted_resource, period)) v
+       ORDER BY v.ord);
   END IF;
   IF NOT all_or_nothing OR NOT EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict <> 'rescheduled') THEN
     SELECT * INTO done FROM close_as(acting, wanted_site, wanted_resource, period, why);
@@ -2588,9 +2620,9 @@ BEGIN
     END IF;
     UPDATE test t
        SET (name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes, window_days, min_interval_days,
-            preparation, active, remind_before)
+            preparation, active, remind_before, fasting)
          = (SELECT f.name, f.duration_minutes, f.buffer_before_minutes, f.buffer_after_minutes, f.lead_minutes, f.window_days,
-                   f.min_interval_days, f.preparation, f.active, f.remind_before
+                   f.min_interval_days, f.preparation, f.active, f.remind_before, f.fasting
               FROM jsonb_populate_record(t, w.doc) f)
      WHERE t.code = w.doc ->> 'code' RETURNING * INTO new;
     RETURN NEXT ROW(w.ord, note_saved('test', new.test_id, CASE WHEN old.test_id IS NOT NULL THEN to_jsonb(old) END, to_jsonb(new)),
@@ -3624,7 +3656,8 @@ BEGIN
                    CASE WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
                         WHEN p.consent = 'declined' THEN 'declined'
                         WHEN p.channel = 'none' THEN 'not-wanted'
-                        WHEN channel_of(p, ways) IS NULL THEN 'no-address' END,
+                        WHEN channel_of(p, array_remove(ways, o.bounced)) IS NULL
+                        THEN CASE WHEN o.bounced IS NULL THEN 'no-address' ELSE 'too-many-attempts' END END,
                    CASE WHEN o.attempts >= o.most_attempts THEN 'too-many-attempts' END) AS why
             FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
            WHERE o.notification_id = ANY (ids)) w
@@ -3636,7 +3669,7 @@ COMMENT ON FUNCTION drop_unsendable IS
 CREATE FUNCTION put_off_quiet(ids bigint[], ways text[]) RETURNS bigint[]
 LANGUAGE sql AS $$
   WITH due AS (
-    SELECT o.notification_id, s AS site, o.kind, o.kind = 'reminder' OR channel_of(p, ways) = 'sms' AS disturbs,
+    SELECT o.notification_id, s AS site, o.kind, o.kind = 'reminder' OR channel_of(p, array_remove(ways, o.bounced)) = 'sms' AS disturbs,
            min(b.starts_at) OVER (PARTITION BY o.kind, coalesce(b.visit_id, -b.appointment_id)) AS starts_at
       FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
       JOIN slot t USING (slot_id) JOIN site s ON s.site_id = t.site_id
@@ -3683,7 +3716,7 @@ BEGIN
   put_off := CASE WHEN EXISTS (SELECT FROM site WHERE quiet_from IS NOT NULL) THEN put_off_quiet(wanted, ways) ELSE '{}' END;
   WITH taken AS (
     UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
-           channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, ways) END
+           channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, array_remove(ways, n.bounced)) END
       FROM message_about b JOIN patient p USING (patient_id)
      WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND b.notification_id = n.notification_id
     RETURNING n.notification_id
@@ -3722,7 +3755,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION mark_sent IS 'The mail server has taken them, whatever else was thought of them meanwhile; how many had not been marked. Safe to repeat.';
 
-CREATE FUNCTION mark_failed(ids bigint[], code text, permanent boolean, retry_after integer DEFAULT NULL, token text DEFAULT NULL) RETURNS integer
+CREATE FUNCTION mark_failed(ids bigint[], code text, permanent boolean, retry_after integer DEFAULT NULL, ways text[] DEFAULT '{}',
+                            token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3733,11 +3767,19 @@ BEGIN
   PERFORM FROM notification n WHERE n.notification_id = ANY (ids) ORDER BY n.notification_id FOR NO KEY UPDATE;
   WITH marked AS (
     UPDATE notification n
-       SET failed_at = CASE WHEN permanent THEN now() END, leased_until = NULL, reason = code,
+       SET failed_at = CASE WHEN permanent AND NOT w.elsewhere THEN now() END, leased_until = NULL, reason = code,
+           bounced = CASE WHEN w.elsewhere THEN n.channel ELSE n.bounced END,
            attempts = n.attempts - (retry_after IS NOT NULL AND NOT permanent)::integer,
-           due_at = now() + coalesce(make_interval(secs => retry_after),
-                                     least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2))
-     WHERE n.notification_id = ANY (ids) AND is_waiting(n) AND n.attempts > 0
+           most_attempts = n.most_attempts + CASE WHEN w.elsewhere THEN n.attempts ELSE 0 END,
+           due_at = now() + CASE WHEN w.elsewhere THEN interval '0' ELSE coalesce(
+             make_interval(secs => retry_after),
+             least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2)) END
+      FROM (SELECT o.notification_id,
+                   permanent AND o.recipient = 'patient' AND o.bounced IS NULL
+                     AND channel_of(p, array_remove(ways, o.channel)) IS NOT NULL AS elsewhere
+              FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
+             WHERE o.notification_id = ANY (ids)) w
+     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0
     RETURNING n.notification_id, n.appointment_id, n.request_key
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
@@ -3750,7 +3792,8 @@ END $$;
 COMMENT ON FUNCTION mark_failed IS
   'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
-  'server was away, or the process was told to stop.';
+  'server was away, or the process was told to stop. For good: failed; but a patient who can be reached by another of `ways` is '
+  'told by that at once, which is noted as `bounced`, and happens once.';
 
 CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS TABLE (appointments integer, made integer)
@@ -3806,7 +3849,7 @@ COMMENT ON FUNCTION remind IS
 
 CREATE FUNCTION look_at_messages(wanted jsonb DEFAULT '{}', most integer DEFAULT 100, token text DEFAULT NULL)
 RETURNS TABLE (id bigint, reference text, site text, kind text, state text, channel text, made_for timestamptz, due_at timestamptz,
-               attempts integer, sent_at timestamptz, failed_at timestamptz, cancelled_at timestamptz, reason text, zone text)
+               attempts integer, sent_at timestamptz, failed_at timestamptz, cancelled_at timestamptz, reason text, bounced text, zone text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3827,7 +3870,7 @@ BEGIN
   PERFORM note_look('look-messages', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (found)));
   RETURN QUERY
     SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
-           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, p.zone::text
+           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, n.bounced, p.zone::text
       FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE n.notification_id = ANY (found) ORDER BY n.notification_id DESC;
 END $$;
@@ -3851,7 +3894,7 @@ BEGIN
     RETURN 'sending';
   END IF;
   UPDATE notification n
-     SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, reason = '', due_at = now(),
+     SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, bounced = NULL, reason = '', due_at = now(),
          -- Somebody has decided to send another one.
          message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10
@@ -4063,6 +4106,14 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION next_offer IS 'The first free place that somebody who waits was not offered yet.';
 
+CREATE FUNCTION can_be_told(p patient, ways text[]) RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT channel_of(p, ways) IS NOT NULL
+      OR ('webhook' = ANY (ways) AND NOT ways && '{email,sms}' AND p.channel <> 'none' AND p.consent <> 'declined')
+$$;
+COMMENT ON FUNCTION can_be_told IS
+  'Whether somebody who wants to be told hears of a message: by one of the ways, or, where there is none to patients, from the other '
+  'system that is told by webhook.';
+
 CREATE FUNCTION offer_place(ways text[] DEFAULT '{email}', after bigint DEFAULT 0, token text DEFAULT NULL)
 RETURNS TABLE (verdict text, reached bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -4074,7 +4125,7 @@ BEGIN
   FOR who IN
     SELECT w.* FROM waiting w JOIN site s USING (site_id) JOIN patient q USING (patient_id)
       JOIN patient p ON p.patient_id = coalesce(q.merged_into, q.patient_id)
-     WHERE w.waiting_id > after AND w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL AND channel_of(p, ways) IS NOT NULL
+     WHERE w.waiting_id > after AND w.ended_at IS NULL AND s.active AND quiet_end(s, now()) IS NULL AND can_be_told(p, ways)
        AND EXISTS (SELECT FROM resource_test m JOIN resource r USING (resource_id)
                      JOIN slot o ON o.resource_id = r.resource_id AND o.local_start >= lower(w.days) AND o.local_start < upper(w.days)
                     WHERE m.test_id = w.test_id AND r.site_id = w.site_id AND o.status = 'free' AND o.booked < o.capacity)

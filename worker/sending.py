@@ -26,6 +26,8 @@ LEASE_SECONDS = 240
 LONGEST_AWAY = 60
 """Seconds for which a mark is tried again while the database is away."""
 LONGEST_MARK = LONGEST_AWAY + 10
+LONGEST_POST = 30
+"""Seconds that a text message or a webhook takes at most, with the connection; e-mail says its own."""
 MARKED_TOGETHER, MARKED_WITHIN = 8, 0.25
 """Messages, and seconds: whichever is reached first after a message."""
 AWAY_SECONDS, AWAY_PAUSE = (30, 60), 1.0
@@ -78,7 +80,8 @@ class Marks:
 
 def send(context: Context, carriers: Carriers, ids: Sequence[int], stopping: Stopping) -> None:
     """Sends what of these is still to be sent. Raises Unavailable when the database is away: all is tried again."""
-    until = time.monotonic() + LEASE_SECONDS - LONGEST_MARK - 2 * context.settings.smtp_patience
+    longest = max(2 * context.settings.smtp_patience, LONGEST_POST)
+    until = time.monotonic() + LEASE_SECONDS - LONGEST_MARK - longest
     messages = notifications.lease(context, ids, LEASE_SECONDS)
     with Marks(context) as marks:
         for channel in dict.fromkeys(message[0].channel for message in messages):
@@ -109,8 +112,8 @@ class Batch:
             except ServerAway as away:
                 broken += 1
                 # One message may be what a server breaks at; two in a row are the server.
-                if not away.tried or broken == 2:
-                    rest = messages[position + (away.tried is True) :]
+                if not away.counts or broken == 2:
+                    rest = messages[position + away.counts :]
                     _give_back(self.context, rest, away.code, random.randint(*AWAY_SECONDS))
                     return
 
@@ -127,13 +130,19 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
         notifications.mark_failed(context, ids, wrong.code)
     except NotSent as problem:
         log.info("message %(message)d was not sent: %(code)s", _said("not-sent", ids[0], problem.code))
-        notifications.mark_failed(context, ids, problem.code, permanent=problem.permanent)
+        mark = notifications.mark_refused if problem.permanent else notifications.mark_failed
+        mark(context, ids, problem.code)
     except ServerAway as away:
+        if away.stuck:
+            log.info("message %(message)d was not sent: %(code)s", _said("not-sent", ids[0], away.code))
+            notifications.mark_failed(context, ids, away.code)
         if away.tried:
             log.info("message %(message)d may have been sent: %(code)s", _said("perhaps-sent", ids[0], away.code))
             # No telephone knows a message that it has had: what may have been taken is sent once more, not ten times.
-            enough = message[0].channel == "sms" and message[0].attempts >= 2
-            notifications.mark_failed(context, ids, away.code, permanent=enough)
+            if message[0].channel == "sms" and message[0].attempts >= 2:
+                notifications.mark_refused(context, ids, away.code, elsewhere=False)
+            else:
+                notifications.mark_failed(context, ids, away.code)
         raise
     else:
         marks.add(ids)

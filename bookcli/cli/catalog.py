@@ -21,7 +21,7 @@ _NUMBERS = (
 TESTS = View(
     "tests",
     "code",
-    ("code", "name", *_NUMBERS, "preparation", "active", "remind_before"),
+    ("code", "name", *_NUMBERS, "preparation", "active", "remind_before", "fasting"),
     (
         ("Code", lambda record: record["code"]),
         ("Name", lambda record: record["name"]),
@@ -54,6 +54,10 @@ Offer = Annotated[
 ]
 Remind = Annotated[
     str | None, typer.Option("--remind", metavar="TIMES", help="How long before it, e.g. 24h,2h, or none; usually 24h.")
+]
+Fasting = Annotated[
+    str | None,
+    typer.Option("--fasting", metavar="yes|no|words", help="Nothing is eaten before it; words: as --preparation says."),
 ]
 Duration = Annotated[str | None, typer.Option("--minutes", help="The patient's time.")]
 Before = Annotated[str | None, typer.Option("--buffer-before", metavar="MINUTES", help="The resource's time before.")]
@@ -172,7 +176,7 @@ def test_show(desk: Desk, code: Known) -> None:
 def test_add(
     desk: Desk, name: Name, minutes: Duration, code: Code = "", buffer_before: Before = None,
     buffer_after: After = None, lead: Lead = None, window: Window = None, interval: Interval = None,
-    preparation: Preparation = None, remind: Remind = None,
+    preparation: Preparation = None, remind: Remind = None, fasting: Fasting = None,
 ) -> None:  # fmt: skip
     """Add a test.
 
@@ -187,7 +191,9 @@ def test_add(
     numbers = (minutes, buffer_before, buffer_after, lead, window, interval)
     verdict = catalog.save_test(
         desk.context,
-        _given(code=new, name=name, preparation=preparation, remind_before=remind, **_rules_of(numbers)),
+        _given(
+            code=new, name=name, preparation=preparation, remind_before=remind, fasting=fasting, **_rules_of(numbers)
+        ),
     )
     _say(desk, TESTS, "test", verdict, catalog.test(desk.context, new))
 
@@ -195,7 +201,7 @@ def test_add(
 def test_edit(
     desk: Desk, code: Known, name: Name = None, minutes: Duration = None, buffer_before: Before = None,
     buffer_after: After = None, lead: Lead = None, window: Window = None, interval: Interval = None,
-    preparation: Preparation = None, remind: Remind = None, active: Active = None,
+    preparation: Preparation = None, remind: Remind = None, fasting: Fasting = None, active: Active = None,
 ) -> None:  # fmt: skip
     """Change a test; appointments that stand are not touched.
 
@@ -208,7 +214,7 @@ def test_edit(
 
     old = catalog.test(desk.context, code)
     numbers = (minutes, buffer_before, buffer_after, lead, window, interval)
-    given = _given(preparation=preparation, remind_before=remind, active=active, **_rules_of(numbers))
+    given = _given(preparation=preparation, remind_before=remind, fasting=fasting, active=active, **_rules_of(numbers))
     fields = {"code": old.code, "name": name or old.name, **given}
     _say(desk, TESTS, "test", catalog.save_test(desk.context, fields), catalog.test(desk.context, old.code))
 

@@ -53,7 +53,8 @@ _IMPORT = """What import reads: CSV (any delimiter), JSON Lines or XLSX; the fir
   sites         code, name, zone, phone, active, quiet (21:00-07:00), names_test,
                 offer_minutes
   tests         code, name, duration_minutes, buffer_before_minutes, buffer_after_minutes, lead_minutes,
-                window_days, min_interval_days, preparation, active, remind_before (24h,2h)
+                window_days, min_interval_days, preparation, active, remind_before (24h,2h),
+                fasting (yes, no, words)
   resources     site, code, name, tests (separated by commas), active
   schedules     site, resource, weekdays, opens, closes, slot_minutes, capacity, valid_from, valid_until
   patients      mrn, name, birth_date, sex, phone, email, language, channel (email, sms, none),

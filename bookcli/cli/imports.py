@@ -73,7 +73,7 @@ def import_(
     Fields (a column of that name, or --map, or --mapping):
       sites         code name zone phone active quiet names_test offer_minutes
       tests         code name duration_minutes buffer_before_minutes buffer_after_minutes lead_minutes window_days
-                    min_interval_days preparation active remind_before
+                    min_interval_days preparation active remind_before fasting
       resources     site code name tests active
       schedules     site resource weekdays opens closes slot_minutes capacity valid_from valid_until
       patients      mrn name birth_date sex phone email language channel consent note

@@ -20,7 +20,7 @@ _TIMES = ("made_for", "due_at", "sent_at", "failed_at", "cancelled_at")
 MESSAGES = View(
     "notifications",
     "id",
-    ("id", "reference", "site", "kind", "state", "channel", *_TIMES, "attempts", "reason"),
+    ("id", "reference", "site", "kind", "state", "channel", *_TIMES, "attempts", "reason", "bounced"),
     (
         ("Number", lambda record: plain(record["id"])),
         ("Reference", lambda record: record["reference"]),
@@ -29,7 +29,7 @@ MESSAGES = View(
         ("State", lambda record: record["state"]),
         ("When", lambda record: _when(record)),
         ("Tried", lambda record: plain(record["attempts"])),
-        ("Why", lambda record: record["reason"]),
+        ("Why", lambda record: record["reason"] or (record["bounced"] and f"not by {record['bounced']}") or ""),
     ),
 )
 REMINDED = View("reminders", "made", ("appointments", "made"))

@@ -78,7 +78,7 @@ Site = Annotated[
         metavar="SITE",
         parser=code,
         autocompletion=complete_sites,
-        help="Code of the site; without it BOOKCLI_SITE.",
+        help="Code of the site; without it BOOKCLI_SITE, or yours if you have one only.",
     ),
 ]
 Sites = Annotated[

@@ -127,6 +127,18 @@ def test_the_desks_own_site_is_the_default(bookcli: Shell, clinic: Clinic, monke
     assert bookcli(*words).code == 0
 
 
+def test_who_is_bound_to_one_site_need_not_say_which(bookcli: Shell, clinic: Clinic) -> None:
+    book = ("book", "--patient", "P1", "--test", "xray", "--on", str(clinic.day(2)), "--json")
+    bind = "UPDATE staff SET sites = ARRAY(SELECT site_id FROM site WHERE code = ANY (%s))"
+    clinic.run(bind, (["north", "south"],))
+    assert bookcli(*book).error["code"] == "site-missing"
+    clinic.run(bind, (["south"],))
+    assert bookcli(*book).json["appointments"][0]["site"] == "south"
+    agenda = bookcli("agenda", "--on", str(clinic.day(2)), "--json")
+    assert (agenda.code, "P1" in agenda.out) == (0, True)
+    assert bookcli("agenda", "--site", "north", "--json").code == 5, "what is said counts"
+
+
 def test_a_refusal_offers_commands_that_can_be_typed(bookcli: Shell, clinic: Clinic) -> None:
     slot = str(clinic.slot("mri"))
     assert bookcli("book", "--patient", "P1", "--test", "mri", "--slot", slot).code == 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tests.clinic import Clinic
 
-PAUSE = "PERFORM pg_sleep(0.1) FROM unnest(items) i WHERE i.won LIMIT 1;"
+PAUSE = "PERFORM pg_sleep({}) FROM unnest(items) i WHERE i.won LIMIT 1;"
 """Between judging and writing, so that everybody judges before the first has written: no race is left to luck."""
 
 
@@ -17,9 +17,39 @@ def without_lock(clinic: Clinic) -> None:
     replace(clinic, "lock_for_booking", "k.class, k.id)", "k.class)")
 
 
-def with_pause(clinic: Clinic) -> None:
+def with_pause(clinic: Clinic, seconds: float = 0.1) -> None:
     """book waits between judge and apply when there is something to write."""
-    replace(clinic, "book_as", "PERFORM apply(", f"{PAUSE}\n  PERFORM apply(")
+    replace(clinic, "book_as", "PERFORM apply(", f"{PAUSE.format(seconds)}\n  PERFORM apply(")
+
+
+def with_pause_in_undo(clinic: Clinic) -> None:
+    """Whoever takes a step back waits between finding the place free and taking it."""
+    replace(clinic, "restore", "  UPDATE appointment", "  PERFORM pg_sleep(0.1);\n  UPDATE appointment")
+
+
+def with_pause_in_visits(clinic: Clinic) -> None:
+    """confirm_visit and release wait between finding a hold and ending it; who releases writes first."""
+    for function, ending, seconds in (
+        ("confirm_visit", "PERFORM change(part.appointment_id, 'booked'", 0.8),
+        ("release", "PERFORM change(", 0.3),
+    ):
+        replace(clinic, function, ending, f"PERFORM pg_sleep({seconds}); {ending}")
+
+
+def with_pause_in_cancel(clinic: Clinic, seconds: float) -> None:
+    """cancel waits between finding an appointment and cancelling it."""
+    replace(clinic, "cancel", "PERFORM change(", f"PERFORM pg_sleep({seconds}); PERFORM change(")
+
+
+def without_row_locks(clinic: Clinic) -> None:
+    """lock_rows locks neither the appointments nor the slots."""
+    replace(clinic, "lock_rows", "ORDER BY a.appointment_id FOR NO KEY UPDATE", "")
+    replace(clinic, "lock_rows", "ORDER BY s.slot_id FOR NO KEY UPDATE", "")
+
+
+def without_visit_lock(clinic: Clinic) -> None:
+    """lock_visit says which appointments belong together and locks none."""
+    replace(clinic, "lock_visit", "FOR NO KEY UPDATE", "")
 
 
 def without_slot_check(clinic: Clinic) -> None:

@@ -27,8 +27,8 @@ class MailServer:
     """`accepted` are the messages that came in whole, in order. `answers` are its replies to RCPT, by address.
 
     `after_dot` is called with each message before it is answered: what it returns is the answer; "drop" cuts the
-    connection, "hang" never answers. `before` is called with each address before that is answered. `security` are
-    arguments of aiosmtpd's server: certificates, and who may send.
+    connection, "hang" never answers, "drip" never stops answering, as among `answers`. `before` is called with each
+    address before that is answered. `security` are arguments of aiosmtpd's server: certificates, and who may send.
     """
 
     def __init__(self, **security: Any) -> None:
@@ -82,6 +82,8 @@ class MailServer:
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
         await asyncio.get_running_loop().run_in_executor(None, self.before, address)
         answer = self.answers.get(address, "250 OK")
+        if answer == "drip":
+            await _drip(server)
         if answer.startswith("250"):
             envelope.rcpt_tos.append(address)
         return answer
@@ -96,4 +98,13 @@ class MailServer:
             server.transport.abort()
         elif answer == "hang":
             await asyncio.sleep(3600)
+        elif answer == "drip":
+            await _drip(server)
         return answer
+
+
+async def _drip(server: Any) -> None:
+    """Byte by byte, until nobody listens any more."""
+    while not server.transport.is_closing():
+        server.transport.write(b"2")
+        await asyncio.sleep(0.1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 import hmac
 import json
@@ -12,14 +13,16 @@ from pathlib import Path
 import pytest
 
 from bookcli.core import clock
+from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput
 from bookcli.core.model.messages import Letter
 from bookcli.core.model.requests import new_key
-from bookcli.core.services import appointments, notifications
+from bookcli.core.services import appointments, notifications, places, waitlist
 from tests.clinic import Clinic
 from tests.worker.conftest import Workers, book, states
 from tests.worker.mail_server import MailServer
-from tests.worker.web_server import Post, WebServer
+from tests.worker.web_server import DRIP, Post, WebServer
+from worker.delivery import sms, webhook
 from worker.delivery.problems import NotSent, ServerAway
 from worker.delivery.sms import Texter
 
@@ -126,7 +129,7 @@ def test_a_text_message_is_short_and_names_neither_the_patient_nor_the_test(
 def test_one_number_that_the_gateway_refuses_does_not_stop_the_rest(
     clinic: Clinic, texting: Workers, web: WebServer
 ) -> None:
-    clinic.run("UPDATE patient SET channel = 'sms'")
+    clinic.run("UPDATE patient SET channel = 'sms', email = ''")
     book(clinic, 4)
     clinic.run("UPDATE patient SET phone = '+49' WHERE mrn = 'P3'")
     web.answer = lambda post: {"1": 400, "2": 500}.get(post.path[-1], 200)
@@ -139,6 +142,56 @@ def test_one_number_that_the_gateway_refuses_does_not_stop_the_rest(
     }
     assert "+49" not in said and "message" in said, "a number is never in a log"
     assert clinic.row("SELECT due_at > now() + interval '10 s' FROM notification WHERE reason = 'sms-500'") == (True,)
+
+
+def test_who_cannot_be_reached_one_way_for_good_is_told_once_by_the_other(
+    clinic: Clinic, texting: Workers, mail: MailServer, web: WebServer
+) -> None:
+    references = book(clinic, 5)
+    clinic.run("UPDATE patient SET phone = '' WHERE mrn = 'P2'")
+    clinic.run("UPDATE patient SET channel = 'sms' WHERE mrn IN ('P3', 'P5')")
+    mail.answers = {f"p{n}@patients.example": "550 unknown" for n in (1, 2, 4)}
+    web.answer = lambda post: 0 if post.path.endswith("5") else 400 if post.path[-1] in "34" else 200
+    texting.burst("--processes", "1")
+    assert reasons(clinic) == {
+        "P1": ("sent", "sms", ""),
+        "P2": ("failed", "email", "smtp-550"),
+        "P3": ("sent", "email", ""),
+        "P4": ("failed", "sms", "sms-400"),
+        "P5": ("waiting", "sms", "sms-cut-off"),
+    }
+    assert [message["To"] for message in mail.accepted] == ["p3@patients.example"]
+    assert sorted(post.path[-1] for post in web.posts) == ["1", "3", "4", "5"]
+    shown = {row["reference"]: (row["bounced"], row["attempts"]) for row in notifications.list_(clinic.context)}
+    assert [shown[one] for one in references] == [("email", 2), (None, 1), ("sms", 2), ("email", 2), (None, 1)]
+    why = "SELECT after ->> 'why' FROM audit WHERE action = 'send-failed' AND patient_id = 1"
+    assert clinic.row(why) == ("smtp-550",) and clinic.sound()
+    mail.answers = {}
+    notifications.retry(clinic.context, clinic.row("SELECT min(notification_id) FROM notification")[0])
+    texting.burst("--processes", "1")
+    assert reasons(clinic)["P1"] == ("sent", "email", ""), "somebody has seen to the address"
+
+
+def test_where_the_webhook_is_the_only_way_who_waits_is_offered_places_through_it(
+    clinic: Clinic, hooked: Workers, working: Context, web: WebServer
+) -> None:
+    for patient in (1, 2, 3):
+        waitlist.add(clinic.context, f"P{patient}", "mri", places.Wish("mri", ["north"]))
+    clinic.run("UPDATE patient SET consent = 'declined' WHERE mrn = 'P1'")
+    clinic.run("UPDATE patient SET channel = 'none' WHERE mrn = 'P2'")
+    clinic.run("UPDATE patient SET email = '' WHERE mrn = 'P3'")
+    with_mail = dataclasses.replace(working.settings, webhook_url=hooked.environment["BOOKCLI_WEBHOOK_URL"])
+    without = dataclasses.replace(with_mail, smtp_url="")
+    for settings, offers in ((with_mail, 0), (without, 1)):
+        with Context(settings, working.paths) as desk:
+            notifications.sign_in_worker(desk)
+            assert waitlist.offer(desk) == offers, "the other system tells patients only where nobody else does"
+    del hooked.environment["BOOKCLI_SMTP_URL"]
+    hooked.burst()
+    (post,) = web.posts
+    assert post.json["kind"] == "offer" and post.json["appointments"][0]["held_until"] and genuine(post)
+    held = "SELECT app.reference_of(appointment_id) FROM appointment WHERE status = 'pending'"
+    assert clinic.row(held) == (post.json["appointments"][0]["reference"],)
 
 
 def test_a_gateway_that_is_away_costs_no_attempt_and_stops_no_mail(
@@ -279,6 +332,27 @@ def test_a_webhook_that_is_gone_is_not_waited_for(clinic: Clinic, hooked: Worker
     clinic.run("UPDATE notification SET due_at = now()")
     hooked.burst()
     assert clinic.row("SELECT reason FROM notification WHERE recipient = 'webhook'") == ("no-webhook",)
+
+
+def test_a_gateway_or_a_webhook_that_answers_byte_by_byte_is_not_waited_for(
+    web: WebServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook, "SECONDS", 1)
+    monkeypatch.setattr(sms, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(sms, "ANSWER_SECONDS", 0.5)
+    web.answer = lambda _: DRIP
+    ways = {
+        "webhook": webhook.Webhook(f"http://127.0.0.1:{web.port}/hook", KEY),
+        "sms": Texter(f"json://127.0.0.1:{web.port}/to/{{phone}}"),
+    }
+    for channel, code in (("webhook", "webhook-time-out"), ("sms", "sms-time-out")):
+        with pytest.raises(ServerAway) as away:
+            ways[channel].send(Letter(channel, (1,), "<1@x>", "+4915112345679", "{}"))
+        assert (away.value.code, away.value.tried) == (code, True)
+    web.answer = lambda _: 200
+    for channel, way in ways.items():
+        way.send(Letter(channel, (1,), "<1@x>", "+4915112345679", "{}"))
+    assert len(web.posts) == 4
 
 
 def test_names_go_out_as_they_are_and_are_never_obeyed(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,6 +119,42 @@ def test_a_message_at_which_the_server_hangs_does_not_hold_up_the_others(
     workers.burst("--processes", "1")
     assert states(clinic) == {"sent": 5, "waiting": 1}
     assert _reasons(clinic) == [("smtp-time-out", 1, True)]
+
+
+@pytest.mark.parametrize("when", ["at the address", "after the final dot"])
+def test_a_server_that_answers_byte_by_byte_and_never_ends_is_not_waited_for(
+    clinic: Clinic, workers: Workers, mail: MailServer, when: str
+) -> None:
+    book(clinic, 6)
+    if when == "at the address":
+        mail.answers = {"p3@patients.example": "drip"}
+    else:
+        mail.after_dot = lambda message: "drip" if message["To"] == "p3@patients.example" else "250 taken"
+    workers.environment["BOOKCLI_SMTP_SECONDS"] = "1"
+    said = workers.burst("--processes", "1")
+    assert states(clinic) == {"sent": 5, "waiting": 1}
+    assert _reasons(clinic) == [("smtp-time-out", 1, True)]
+    assert ('"event":"perhaps-sent"' in said) is (when == "after the final dot")
+
+
+def test_a_server_that_greets_byte_by_byte_costs_no_attempt(clinic: Clinic, workers: Workers) -> None:
+    book(clinic, 3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_greet_slowly, args=(server,), daemon=True).start()
+        port = server.getsockname()[1]
+        workers.environment |= {"BOOKCLI_SMTP_URL": f"smtp://127.0.0.1:{port}", "BOOKCLI_SMTP_SECONDS": "1"}
+        workers.burst("--processes", "1")
+    assert _reasons(clinic) == [("smtp-time-out", 0, True)]
+
+
+def _greet_slowly(server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = server.accept()
+            with client, contextlib.suppress(OSError):
+                while True:
+                    client.sendall(b"2")
+                    time.sleep(0.1)
 
 
 def test_a_server_that_never_says_a_word_costs_no_attempt(clinic: Clinic, workers: Workers) -> None:

@@ -143,10 +143,8 @@ def test_a_visit_that_was_refused_is_one_message_and_what_has_expired_is_told(
     _full(clinic, "mri", 1, 2)
     parts = [clinic.request(2, "blood", clinic.slot("blood")), clinic.request(2, "mri", clinic.slot("mri", 1, 2))]
     pending._ask(clinic.context, visit(parts, new_key(), in_order=False))
-    begun = (
-        "UPDATE slot SET starts_at = now() - interval '10 min', ends_at = now() + interval '10 min' WHERE slot_id = %s"
-    )
-    clinic.run(begun, (clinic.slot("xray"),))
+    begun = "starts_at = now() - interval '10 min', ends_at = now() + interval '20 min'"
+    clinic.run(f"UPDATE slot SET {begun} WHERE slot_id = %s", (clinic.slot("xray"),))
     ended = pending._ask(clinic.context, booking(clinic.request(1, "xray", clinic.slot("xray"))))
     assert ended.outcome == "expired"
     workers.burst()

@@ -5,13 +5,17 @@ What must stay true: whatever came in whole is remembered, also when the answer 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
+
+DRIP = -1
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Post:
 class WebServer:
     """`answer` is called with each request and gives the status; 0 cuts the connection without an answer.
 
+    DRIP answers byte by byte and never comes to an end.
+
     `body` is what it says with the status.
     """
 
@@ -44,13 +50,22 @@ class WebServer:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 web.posts.append(Post(unquote(self.path), headers, body))
-                if status := web.answer(web.posts[-1]):
+                if (status := web.answer(web.posts[-1])) == DRIP:
+                    self._drip()
+                elif status:
                     self.send_response(status)
                     self.send_header("Content-Length", str(len(web.body)))
                     self.send_header("Location", "/elsewhere")
                     self.end_headers()
                     self.wfile.write(web.body)
                 self.close_connection = True
+
+            def _drip(self) -> None:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nServer: ")
+                with contextlib.suppress(OSError):
+                    while True:
+                        self.wfile.write(b"s")
+                        time.sleep(0.1)
 
             def log_message(self, *_: object) -> None:
                 pass

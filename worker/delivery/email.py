@@ -23,6 +23,7 @@ from urllib.parse import unquote, urlsplit
 from bookcli.core.errors import InvalidInput
 from bookcli.core.model.messages import Letter, address_of, shown_as
 
+from . import patience
 from .problems import LOCAL, NotSent, ServerAway
 
 LONGEST_REST = 60
@@ -78,11 +79,14 @@ class _Client(smtplib.SMTP):
         return max(0.01, min(self.seconds, self.until - time.monotonic()))
 
     def getreply(self) -> tuple[int, bytes]:
-        """The next answer. Raises TimeoutError, SMTPServerDisconnected."""
-        if self.sock is not None:
-            self.sock.settimeout(self._left)
-        try:
+        """The next answer, whole. Raises TimeoutError, SMTPServerDisconnected."""
+        if self.sock is None:
             return super().getreply()
+        left = self._left
+        self.sock.settimeout(left)
+        try:
+            with patience.within(left, self.sock):
+                return super().getreply()
         except smtplib.SMTPServerDisconnected as problem:
             raise (TimeoutError() if isinstance(problem.__context__, TimeoutError) else problem) from None
 
@@ -118,7 +122,7 @@ class Mailer:
 
     def _addressed(self, sender: str, recipient: str, size: int) -> _Client:
         """The connection on which the server has taken both addresses. Nothing that fails here has been sent."""
-        client = self._client or self._connected()
+        client, is_used = (self._client, True) if self._client else (self._connected(), False)
         client.until = self._until
         try:
             more = f" SIZE={size}" if client.has_extn("size") else ""
@@ -131,7 +135,8 @@ class Mailer:
                 raise self._refusal(code, permanent=code >= 500)
         except (smtplib.SMTPException, OSError) as problem:
             self._drop()
-            raise ServerAway(_why(problem)) from None
+            # Who greets and then says nothing more about a message may answer the next one.
+            raise ServerAway(_why(problem), stuck=isinstance(problem, TimeoutError) and not is_used) from None
         return client
 
     def _hand_over(self, client: _Client, content: bytes) -> None:

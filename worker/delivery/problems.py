@@ -21,12 +21,21 @@ class NotSent(Exception):
 
 
 class ServerAway(Exception):
-    """Nothing can be sent at the moment; `tried`: the message in hand may have been taken all the same."""
+    """Nothing can be sent at the moment; `tried`: the message in hand may have been taken all the same.
 
-    def __init__(self, code: str, *, tried: bool = False) -> None:
+    `stuck`: it was not, but it may be what the server cannot get on with.
+    """
+
+    def __init__(self, code: str, *, tried: bool = False, stuck: bool = False) -> None:
         super().__init__(code)
         self.code = code
         self.tried = tried
+        self.stuck = stuck
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was an attempt at that message, so that another may be tried at once."""
+        return self.tried or self.stuck
 
 
 def refusal(way: str, status: int) -> NotSent | ServerAway:

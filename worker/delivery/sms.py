@@ -14,6 +14,7 @@ from urllib.parse import quote
 from bookcli.core.errors import InvalidInput
 from bookcli.core.model.messages import Letter
 
+from . import patience
 from .problems import LOCAL, NotSent, ServerAway, refusal
 
 NUMBER = "{phone}"
@@ -53,7 +54,11 @@ class Texter:
         if plugin is None or self._log.heard("Dropped"):
             raise NotSent("bad-number", permanent=True)
         plugin.socket_connect_timeout, plugin.socket_read_timeout = CONNECT_SECONDS, ANSWER_SECONDS
-        taken = plugin.notify(body=letter.text, title="", body_format=self._apprise.NotifyFormat.TEXT)
+        try:
+            with patience.within(CONNECT_SECONDS + ANSWER_SECONDS):
+                taken = plugin.notify(body=letter.text, title="", body_format=self._apprise.NotifyFormat.TEXT)
+        except TimeoutError:
+            raise ServerAway("sms-time-out", tried=True) from None
         if not taken or self._log.heard("Dropped"):
             raise self._log.reason()
 
@@ -72,6 +77,16 @@ class Texter:
             app_id="bookcli", storage_mode=memory, secure_logging=True, http_redirects=False
         )
         return self._apprise.Apprise.instantiate(self._url.replace(NUMBER, quote(number, safe="")), asset=asset)
+
+
+class _Covered:
+    """What urllib3 connects with, which nobody hands out: a gateway that answers byte by byte is not waited for."""
+
+    sock: Any
+
+    def connect(self) -> None:
+        super().connect()  # type: ignore[misc]
+        patience.cover(self.sock)
 
 
 class _Listener(logging.Handler):
@@ -121,4 +136,9 @@ def _apprise() -> Any:
             hint="pip install 'bookcli[channels]'",
             code="apprise-missing",
         ) from None
+    from urllib3 import connectionpool  # noqa: PLC0415 - comes with Apprise
+
+    for pool in (connectionpool.HTTPConnectionPool, connectionpool.HTTPSConnectionPool):
+        if not issubclass(pool.ConnectionCls, _Covered):
+            pool.ConnectionCls = type("Covered", (_Covered, pool.ConnectionCls), {})
     return apprise

@@ -17,10 +17,12 @@ from bookcli.core import clock
 from bookcli.core.errors import InvalidInput
 from bookcli.core.model.messages import Letter
 
+from . import patience
 from .email import trust
 from .problems import LOCAL, ServerAway, refusal
 
 SECONDS = 10
+"""For the whole answer, after as many for the connection."""
 MOST_ANSWER = 65536
 
 
@@ -38,9 +40,10 @@ class Webhook:
         headers = {"Content-Type": "application/json", "User-Agent": "bookcli", **self._signed(letter.message_id, body)}
         connection = self._connected()
         try:
-            connection.request("POST", path, body, headers)
-            answer = connection.getresponse()
-            answer.read(MOST_ANSWER)
+            with patience.within(SECONDS, connection.sock):
+                connection.request("POST", path, body, headers)
+                answer = connection.getresponse()
+                answer.read(MOST_ANSWER)
         except (OSError, http.client.HTTPException) as problem:
             raise ServerAway(_why(problem), tried=True) from None
         finally:

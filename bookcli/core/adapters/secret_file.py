@@ -5,13 +5,17 @@ What must stay true: a key that others can read is no key, and no message repeat
 
 from __future__ import annotations
 
-import os
-import stat
+import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InvalidInput
+from . import own_file
+
+LONGEST = 4096
+_ROOT = 0
+"""Whose files hold keys too: nobody else can place one there."""
 
 
 class Kind(NamedTuple):
@@ -25,20 +29,27 @@ class Kind(NamedTuple):
 def read(file: Path, kind: Kind, decode: Callable[[str], bytes], sizes: range) -> bytes:
     """The bytes that `decode` finds in the file, as many as one of `sizes`; it raises ValueError for what is no key.
 
-    Raises InvalidInput `CODE-invalid` when it is not that, `CODE-open` when others can read it.
+    Raises InvalidInput `CODE-invalid` when it is not that or a link, `CODE-open` when others can read or place it.
     """
     try:
-        found, key = file.stat(), decode(file.read_text(encoding="ascii").strip())
-    except (OSError, ValueError):
-        key, found = b"", os.stat_result([0] * 10)
+        text, found = own_file.read(file, LONGEST)
+        key = decode(text.decode("ascii").strip())
+    except OSError as problem:
+        raise _no_key(file, kind, is_link=problem.errno == errno.ELOOP) from None
+    except ValueError:
+        raise _no_key(file, kind) from None
     if len(key) not in sizes:
-        raise InvalidInput(
-            f"The file {file} holds no key for {kind.purpose}.",
-            hint="Make it: " + kind.recipe.format(file=file),
-            code=f"{kind.code}-invalid",
-        )
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise InvalidInput(
-            f"The file {file} can be read by others.", hint=f"chmod 600 '{file}'", code=f"{kind.code}-open"
-        )
+        raise _no_key(file, kind)
+    wrong, can_be_mended = own_file.flaw(found, owners=[_ROOT])
+    if wrong:
+        advice = f"chmod 600 '{file}'" if can_be_mended else "It may belong to whoever reads it, or to root."
+        raise InvalidInput(f"The file {file} {wrong}.", hint=advice, code=f"{kind.code}-open")
     return key
+
+
+def _no_key(file: Path, kind: Kind, *, is_link: bool = False) -> InvalidInput:
+    return InvalidInput(
+        f"The file {file} is a link." if is_link else f"The file {file} holds no key for {kind.purpose}.",
+        hint="Name the file itself." if is_link else "Make it: " + kind.recipe.format(file=file),
+        code=f"{kind.code}-invalid",
+    )

@@ -18,6 +18,7 @@ from pathlib import Path
 from ..config import Paths, Settings
 from ..errors import InvalidInput, NotAllowed, Unavailable
 from ..model.staff import SignedIn, checked_name, checked_role
+from . import own_file
 
 _SECRETS = re.compile(r"(?<=//)[^/@]*@|password=('[^']*'|\S*)", re.IGNORECASE)
 _TOKEN = re.compile(r"[0-9a-f]{64}")
@@ -34,18 +35,14 @@ def path(paths: Paths, settings: Settings) -> Path:
 def read(file: Path) -> SignedIn | None:
     """What is kept; None when nothing is. Raises NotAllowed `session-file-open` when others could read or place it."""
     try:
-        # Not waiting, because somebody else may have placed a pipe there.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        text, found = own_file.read(file, 4096)
     except FileNotFoundError:
         return None
     except OSError:
         raise _refused(file, "cannot be read, or is a link") from None
-    try:
-        _check(os.fstat(descriptor), file, stat.S_ISREG, f"chmod 600 '{file}'")
-        _check(file.parent.stat(), file.parent, stat.S_ISDIR, f"chmod 700 '{file.parent}'")
-        return _understood(os.read(descriptor, 4096))
-    finally:
-        os.close(descriptor)
+    _check(found, file, stat.S_ISREG, f"chmod 600 '{file}'")
+    _check(file.parent.stat(), file.parent, stat.S_ISDIR, f"chmod 700 '{file.parent}'")
+    return _understood(text)
 
 
 def _understood(text: bytes) -> SignedIn | None:
@@ -92,12 +89,9 @@ def forget(file: Path) -> None:
 
 
 def _check(found: os.stat_result, what: Path, expected: Callable[[int], bool], advice: str) -> None:
-    if not expected(found.st_mode):
-        raise _refused(what, "is not what it should be")
-    if found.st_uid != os.geteuid():
-        raise _refused(what, "does not belong to you")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise _refused(what, "can be reached by others", advice)
+    wrong, can_be_mended = own_file.flaw(found, expected)
+    if wrong:
+        raise _refused(what, wrong, advice if can_be_mended else "")
 
 
 def _refused(what: Path, why: str, advice: str = "") -> NotAllowed:

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Text, cast, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
-from ..model.catalog import Resource, Site, Test, shown_quiet, shown_spans
+from ..model.catalog import Resource, Site, Test, shown_fasting, shown_quiet, shown_spans
 from .engine import Connection
 from .reads import rows
 from .tables import resource, resource_test, site, test
@@ -26,7 +26,10 @@ def tests(connection: Connection, *, everything: bool) -> list[Test]:
     """Tests by code; `everything` shows those out of use too."""
     statement = select(*(column for column in test.c if column.name != "test_id")).order_by(test.c.code)
     found = rows(connection, statement if everything else statement.where(test.c.active))
-    return [Test(**{**row, "remind_before": shown_spans(row["remind_before"])}) for row in found]
+    return [
+        Test(**{**row, "remind_before": shown_spans(row["remind_before"]), "fasting": shown_fasting(row["fasting"])})
+        for row in found
+    ]
 
 
 def resources(connection: Connection, *, site_code: str, everything: bool) -> list[Resource]:

@@ -35,10 +35,12 @@ def mark_sent(connection: Connection, ids: Sequence[int]) -> int:
     return int(_one(connection, "SELECT app.mark_sent(%s::bigint[], %s)", (list(ids), connection.token)))
 
 
-def mark_failed(connection: Connection, ids: Sequence[int], code: str, permanent: bool, retry_after: int | None) -> int:
-    """How many were waiting; see `app.mark_failed`."""
-    values = (list(ids), code, permanent, retry_after, connection.token)
-    return int(_one(connection, "SELECT app.mark_failed(%s::bigint[], %s, %s, %s, %s)", values))
+def mark_failed(
+    connection: Connection, ids: Sequence[int], code: str, again_after: int | None, ways: Sequence[str] | None
+) -> int:
+    """How many were waiting. `ways` is None unless it failed for good; see `app.mark_failed`."""
+    values = (list(ids), code, ways is not None, again_after, list(ways or ()), connection.token)
+    return int(_one(connection, "SELECT app.mark_failed(%s::bigint[], %s, %s, %s, %s::text[], %s)", values))
 
 
 def remind(connection: Connection, within: timedelta | None, site: str | None, dry: bool) -> tuple[int, int]:

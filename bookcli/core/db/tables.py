@@ -53,6 +53,7 @@ test = Table(
     _all("preparation", Text),
     _all("active", Boolean),
     _all("remind_before", ARRAY(Interval)),
+    _some("fasting", Boolean),
 )
 
 resource = Table(

@@ -28,6 +28,7 @@ _SPAN = re.compile(r"(\d{1,4})([mhd])", re.ASCII)
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d) ?- ?([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
 _CODE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,38}[a-z0-9])?", re.ASCII)
 _TRUE = frozenset({"yes", "y", "true", "t", "1", "on"})
+_AS_WORDS_SAY = "words"
 _FALSE = frozenset({"no", "n", "false", "f", "0", "off"})
 
 
@@ -49,7 +50,8 @@ class Site:
 class Test:
     """FHIR ServiceType: what can be booked, with its rules; see the table `test` in schema.sql.
 
-    `remind_before` is how long before it the patient is reminded, such as 24h,2h, or none.
+    `remind_before` is how long before it the patient is reminded, such as 24h,2h, or none. `fasting` is yes, no, or
+    words: as those of the preparation say.
     """
 
     code: str
@@ -63,6 +65,7 @@ class Test:
     preparation: str
     active: bool
     remind_before: str
+    fasting: str
 
     __test__ = False  # pytest takes a class called Test for one of its own
 
@@ -115,6 +118,16 @@ def checked_flag(field: str, text: str) -> bool:
     if word not in _TRUE | _FALSE:
         raise InvalidInput(f"The field {field} must be yes or no.", code="flag-invalid", details={"field": field})
     return word in _TRUE
+
+
+def fasting(text: str) -> bool | None:
+    """Whether nothing is eaten before a test; None for `words`. Raises InvalidInput `flag-invalid`."""
+    return None if text.strip().lower() == _AS_WORDS_SAY else checked_flag("fasting", text)
+
+
+def shown_fasting(flag: bool | None) -> str:
+    """The reverse of `fasting`."""
+    return _AS_WORDS_SAY if flag is None else "yes" if flag else "no"
 
 
 def span(text: str) -> timedelta:

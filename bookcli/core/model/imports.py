@@ -11,7 +11,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "sites": ("code", "name", "zone", "phone", "active", "quiet", "names_test", "offer_minutes"),
     "tests": (
         "code", "name", "duration_minutes", "buffer_before_minutes", "buffer_after_minutes", "lead_minutes",
-        "window_days", "min_interval_days", "preparation", "active", "remind_before",
+        "window_days", "min_interval_days", "preparation", "active", "remind_before", "fasting",
     ),
     "resources": ("site", "code", "name", "tests", "active"),
     "schedules": (

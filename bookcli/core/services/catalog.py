@@ -21,6 +21,7 @@ from ..model.catalog import (
     checked_flag,
     checked_number,
     code_of,
+    fasting,
     quiet_hours,
     spans,
 )
@@ -149,6 +150,7 @@ _SITE_FIELDS: dict[str, _Check] = {
 _TEST_FIELDS: dict[str, _Check] = {
     **_NAMED,
     "preparation": lambda text: clean_note(text, label="preparation"),
+    "fasting": fasting,
     "remind_before": lambda text: [f"{length // timedelta(minutes=1)} minutes" for length in spans(text)],
     **{
         name: lambda text, name=name, bounds=bounds: checked_number(name, text, bounds)  # type: ignore[misc]

@@ -81,7 +81,7 @@ def _rules_of(test: Test) -> ways.Rules:
         timedelta(minutes=test.buffer_before_minutes),
         timedelta(minutes=test.buffer_after_minutes),
         timedelta(days=test.min_interval_days),
-        ways.wants_fasting(test.preparation),
+        test.fasting == "yes" or (test.fasting == "words" and ways.wants_fasting(test.preparation)),
     )
 
 

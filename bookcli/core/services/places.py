@@ -97,11 +97,22 @@ def moments(zone: str, first: str, last: str) -> tuple[datetime, datetime]:
 
 
 def own_site(context: Context, site: str) -> str:
-    """The site as named, or the desk's own. Raises InvalidInput when there is neither."""
-    code = site or context.settings.site
+    """The site as named, the desk's own, or the only one of whoever is signed in. Raises InvalidInput without any."""
+    code = site or context.settings.site or _only_site(context)
     if not code:
         raise InvalidInput("The site is not said.", hint="Add --site, or set BOOKCLI_SITE.", code="site-missing")
     return code
+
+
+def _only_site(context: Context) -> str:
+    """The site that somebody is bound to; empty when there are more, or while the database is away."""
+    from ..db import gateway  # noqa: PLC0415 - as in zone_of
+
+    try:
+        person = gateway.whoami(context.connection()) if context.token else None
+    except Unavailable:
+        return ""
+    return person.sites[0] if person and len(person.sites) == 1 else ""
 
 
 def place(context: Context, *, slot: int | None = None, site: str = "", at: str = "", on: str = "") -> Place:

@@ -202,7 +202,7 @@ def _cells(row: Fact) -> tuple[object, ...]:
 
 def _why(row: Fact) -> str:
     """A code in words: what is known of it, or the code itself."""
-    reason = row["reason"] or ""
+    reason = row["reason"] or (f"not by {row['bounced']}" if row["bounced"] else "")
     server, _, trouble = reason.partition("-")
     if reason in WHY or server not in SERVERS:
         return WHY.get(reason, reason.replace("-", " "))
@@ -219,5 +219,5 @@ def _head(row: Fact, letter: Letter) -> tuple[str, ...]:
     if letter.attachments:
         lines.append("Attached  " + ", ".join(one.name for one in letter.attachments))
     tried = f", tried {row['attempts']} times" if row["attempts"] > 1 else ""
-    why = f" ({_why(row)}{tried})" if row["reason"] else tried
+    why = f" ({_why(row)}{tried})" if _why(row) else tried
     return (*lines, f"State     {row['state']}{why}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -222,9 +223,15 @@ def test_a_look_at_a_server_that_takes_no_writes_is_in_its_log(clinic: Clinic, s
         connection.execute("SET TRANSACTION READ ONLY")
         look(connection, "look-canary", [3, 1, 3])
     assert clinic.row("SELECT count(*) FROM audit") == (before,)
-    logs = "".join(path.read_text(errors="replace") for path in server.home.rglob("*.log*") if path.is_file())
-    assert "look-canary by" in logs
-    assert "at patients {1,3}" in logs
+    until = time.monotonic() + 30  # a process of its own writes the log
+    while "look-canary by" not in _logged(server) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert "look-canary by" in _logged(server)
+    assert "at patients {1,3}" in _logged(server)
+
+
+def _logged(server: Server) -> str:
+    return "".join(path.read_text(errors="replace") for path in server.home.rglob("*.log*") if path.is_file())
 
 
 def test_sealing_settles_a_database_that_was_restored(clinic: Clinic) -> None:

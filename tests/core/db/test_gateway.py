@@ -11,7 +11,15 @@ import pytest
 
 from bookcli.core.db import engine, kernel
 from tests.clinic import Clinic
-from tests.core.db.gateway_attempts import ATTEMPTS, PEOPLE, WITHOUT_SESSION, WORKERS_ONLY, outcome, reference_of
+from tests.core.db.gateway_attempts import (
+    ATTEMPTS,
+    PEOPLE,
+    WITHOUT_SESSION,
+    WORKERS_ONLY,
+    Attempt,
+    outcome,
+    reference_of,
+)
 from tests.servers import MACHINES
 
 pytestmark = pytest.mark.both_servers
@@ -114,6 +122,51 @@ def test_somebody_bound_to_a_site_books_changes_and_lists_only_there(
         assert outcome(desk, ATTEMPTS[name], clinic, tokens["manager"]) == "forbidden", name
     assert outcome(desk, ATTEMPTS["history_of"], clinic, tokens["desk"]) == "done", "a patient's record is one record"
     assert kernel.book(clinic.owner, [documents[0]])[0].verdict == "booked", "the refusal was not kept under the key"
+
+
+STATES = {
+    "booked": "",
+    "arrived": "status = 'arrived'",
+    "fulfilled": "status = 'fulfilled'",
+    "cancelled": "status = 'cancelled'",
+    "released": "status = 'cancelled', reason = 'released'",
+    "held by somebody else": "status = 'pending', held_until = now() + interval '1 hour'",
+    "held until now": "status = 'pending', held_until = now()",
+}
+STEPS = ("book", "confirm", "confirm_visit", "release", "renew", "cancel", "set_status", "undo")
+
+
+def test_whoever_is_told_whose_appointment_it_is_has_changed_it_or_is_known_to_have_looked(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    clinic.owner.execute("UPDATE app.slot SET capacity = 1 WHERE slot_id = %s", (clinic.slot("blood", 3),))
+    kernel.book(clinic.owner, [clinic.request(2, "blood", clinic.slot("blood", 3)).document()])
+    refused, repeated = set(), set()
+    for state, change in STATES.items():
+        for name in STEPS:
+            with clinic.owner.transaction(force_rollback=True):
+                if change:
+                    clinic.owner.execute(f"UPDATE app.appointment SET {change} WHERE patient_id = 1".encode())
+                (last,) = clinic.row("SELECT max(audit_id) FROM audit")
+                attempt = ATTEMPTS[name]
+                every = Attempt(
+                    attempt.permission, attempt.statement.replace("SELECT verdict", "SELECT *"), *attempt.values
+                )
+                said = str(every.run(clinic.owner, clinic, tokens["desk"]))
+                noted = {
+                    action
+                    for (action,) in clinic.rows(
+                        "SELECT action FROM audit WHERE audit_id > %s AND patient_id = 1", (last,)
+                    )
+                }
+            if re.search(r"Müller|Ana", said):
+                assert noted, (state, name)
+                repeated |= {name} if noted == {"look-appointment"} else set()
+            else:
+                assert noted <= {"expire"}, (state, name)
+                refused.add(name)
+    assert refused == set(STEPS)
+    assert repeated == {"confirm", "confirm_visit", "release", "cancel", "set_status"}
 
 
 def test_only_who_may_records_the_past(

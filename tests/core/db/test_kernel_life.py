@@ -250,7 +250,8 @@ def test_the_day_of_an_appointment_goes_forward_and_can_be_corrected(clinic: Cli
     steps = ["arrived", "checked-in", "fulfilled", "checked-in", "arrived", "booked", "checked-in", "checked-in"]
     for step in steps:
         assert appointments.set_status(clinic.context, told.reference, step).status == step
-    assert clinic.row("SELECT count(*) FROM audit WHERE appointment_id = %s", (told.appointment_id,)) == (8,)
+    changes = "SELECT count(*) FROM audit WHERE appointment_id = %s AND action <> 'look-appointment'"
+    assert clinic.row(changes, (told.appointment_id,)) == (8,)
     assert clinic.sound()
 
 

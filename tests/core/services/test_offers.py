@@ -9,7 +9,7 @@ import pytest
 from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput, NotFound
 from bookcli.core.model.slots import Search
-from bookcli.core.services import appointments, offers, slots, visits
+from bookcli.core.services import appointments, catalog, offers, slots, visits
 from tests.clinic import Clinic
 
 
@@ -30,6 +30,22 @@ def test_an_offer_is_booked_as_it_was_offered(clinic: Clinic) -> None:
     later = offers.best(clinic.context, _wish(clinic, "mri", "blood"))
     assert found[0].start not in [offer.start for offer in later], "the patient is engaged"
     assert clinic.sound()
+
+
+def test_what_nothing_is_eaten_before_comes_first_as_the_words_or_the_flag_say(clinic: Clinic) -> None:
+    def order() -> list[str]:
+        return [part.test for part in offers.best(clinic.context, _wish(clinic, "mri", "blood"))[0].parts]
+
+    assert (order(), catalog.test(clinic.context, "blood").fasting) == (["blood", "mri"], "words")
+    for test, fasting in (("blood", "no"), ("mri", "yes")):
+        assert catalog.save_test(clinic.context, {"code": test, "fasting": fasting}) == "changed"
+    assert (order(), catalog.test(clinic.context, "mri").fasting) == (["mri", "blood"], "yes")
+    for test in ("blood", "mri"):
+        catalog.save_test(clinic.context, {"code": test, "fasting": "words"})
+    assert order() == ["blood", "mri"]
+    with pytest.raises(InvalidInput) as problem:
+        catalog.save_test(clinic.context, {"code": "mri", "fasting": "maybe"})
+    assert problem.value.details["field"] == "fasting"
 
 
 def test_a_long_test_is_offered_where_the_slots_after_it_are_free(clinic: Clinic) -> None:

@@ -116,6 +116,24 @@ def test_a_visit_that_was_moved_at_one_stroke_goes_back_whole_or_not_at_all(clin
     assert clinic.sound()
 
 
+def test_a_visit_whose_parts_have_changed_places_goes_back_though_those_are_full(clinic: Clinic) -> None:
+    slots = [clinic.slot("blood", 2, index) for index in (4, 5)]
+    clinic.run("UPDATE slot SET capacity = 2 WHERE slot_id = ANY (%s)", (slots,))
+    wanted = [clinic.request(patient, "blood", slot) for patient, slot in enumerate(slots, start=1)]
+    visit = appointments.visit(clinic.context, wanted, uuid.uuid4())
+    references = [one.reference or "" for one in visit.verdicts]
+    moves = [
+        BookingRequest(test="blood", place=Place(slot=slot), moves=reference).document()
+        for reference, slot in zip(references, reversed(slots), strict=True)
+    ]
+    assert {one.verdict for one in kernel.book(clinic.context.connection(), moves, together=True)} == {"rescheduled"}
+    for patient, slot in enumerate(slots, start=3):
+        assert appointments.book(clinic.context, clinic.request(patient, "blood", slot)).outcome == "booked"
+    assert len(undo.undo(clinic.context, references[0]).verdicts) == 2
+    assert [appointments.show(clinic.context, one)["slot_id"] for one in references] == slots
+    assert clinic.sound()
+
+
 def test_the_key_of_an_undone_booking_does_not_claim_it_is_booked(clinic: Clinic) -> None:
     request = clinic.request(1, "mri", clinic.slot("mri"))
     appointments.book(clinic.context, request)

@@ -1,0 +1,36 @@
+"""Reads a file that others may neither have placed nor be able to read.
+
+What must stay true: a link is not followed, a pipe not waited for, and what is judged is what was read.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+
+def read(file: Path, most: int) -> tuple[bytes, os.stat_result]:
+    """The first so many bytes, and what is known of exactly that file; see `flaw`. Raises OSError, also for a link."""
+    # Not waiting, because somebody else may have placed a pipe there.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        return os.read(descriptor, most) if stat.S_ISREG(found.st_mode) else b"", found
+    finally:
+        os.close(descriptor)
+
+
+def flaw(
+    found: os.stat_result, expected: Callable[[int], bool] = stat.S_ISREG, owners: Collection[int] = ()
+) -> tuple[str, bool]:
+    """("", …) when only its owner can reach it, and that is whoever runs this or one of `owners`; else what is wrong.
+
+    With it whether `chmod` would mend that.
+    """
+    if not expected(found.st_mode):
+        return "is not what it should be", False
+    if found.st_uid not in {os.geteuid(), *owners}:
+        return "does not belong to you", False
+    return ("can be reached by others", True) if stat.S_IMODE(found.st_mode) & 0o077 else ("", False)
