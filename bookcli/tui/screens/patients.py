@@ -111,16 +111,16 @@ class PatientsScreen(View):
         """Asks anew for the record; what is shown stays until the answer is there."""
         number = self._number
         if number:
-            known = partial(self._known, number)
-            self.call(patients.get, number, on_done=known, on_error=self._failed, group="record")
+            known, failed = partial(self._known, number), partial(self._failed, number)
+            self.call(patients.get, number, on_done=known, on_error=failed, group="record")
         else:
             for finder in self.query(PatientFinder):
                 finder.look()
 
     def _known(self, number: str, found: Patient) -> None:
         if number == self._number:
-            listed = partial(self._listed, number, found)
-            how: dict[str, Any] = {"on_done": listed, "on_error": self._failed, "group": "record"}
+            listed, failed = partial(self._listed, number, found), partial(self._failed, number)
+            how: dict[str, Any] = {"on_done": listed, "on_error": failed, "group": "record"}
             self.call(partial(patients.appointments, past=True), number, **how)
 
     def _listed(self, number: str, found: Patient, rows: list[Fact]) -> None:
@@ -144,9 +144,11 @@ class PatientsScreen(View):
         self.refresh_bindings()
         self.say_frame()
 
-    def _failed(self, problem: BookcliError) -> None:
-        self._failing = True
+    def _failed(self, number: str, problem: BookcliError) -> None:
         self.desk.explain(problem)
+        if number != self._number:
+            return
+        self._failing = True
         if self._patient is None:
             self.notice("error", text(said(problem)), hint="r tries again")
 
