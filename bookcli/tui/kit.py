@@ -60,6 +60,11 @@ def together(*parts: Content | str) -> Content:
     return Content("").join([Content(part) if isinstance(part, str) else part for part in parts])
 
 
+def harmless(pasted: str) -> str:
+    """What was pasted, without what a terminal would obey: a line to type in shows what is in it as it is."""
+    return "\n".join("".join(one for one in line if visible(one) == one) for line in pasted.splitlines())
+
+
 def said(problem: BookcliError) -> str:
     """The sentence of an error and its hint, unless that is a command, which nobody can type here."""
     hint = "" if problem.hint.startswith("bookcli ") else problem.hint

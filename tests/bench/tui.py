@@ -132,4 +132,3 @@ def _cell(begins: datetime, column: int, n: int, turn: int) -> Cell:
     taken = (column + n + turn) % 5
     end = start + timedelta(minutes=15)
     return Cell(column * SLOTS + n, f"r{column}", start, end, 4, taken, turn, status, "", holds)
-

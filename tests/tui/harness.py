@@ -19,6 +19,8 @@ from bookcli.tui.widgets.patient_finder import PatientFinder
 
 PATIENCE = 30.0
 SMALL, LARGE = (80, 24), (120, 40)
+HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
+"""Names that a terminal, rich or Textual would obey, or that need more room than there is."""
 
 
 class Seat:

@@ -1,4 +1,4 @@
-"""Every view and the main dialogs while PostgreSQL is stopped, and while it is frozen: keys act, and the screen is true.
+"""Every view and the main dialogs while PostgreSQL is stopped, and while it is frozen: keys act, what is said is true.
 
 A new view is here by itself, with what holds for all of them; what it shows and does besides is a line in `VIEWS_`.
 What must stay true: nothing is said to be done that the database has not done, and a screen lives again afterwards.
@@ -161,7 +161,7 @@ DIALOGS = {
         ),
         acts=(
             (("text:still here", "enter"), ("still here", "asked again")),
-            (("escape",), ("Leave without booking?", "may still be booked")),
+            (("escape",), ("Leave without booking?", "is not there yet")),
             (("escape",), ("still here", "asked again")),
         ),
         lives=(((), ("✔ BOOKED", "No metal.")), (("enter",), ("█ 1/1",))),

@@ -21,7 +21,7 @@ from ...core.errors import BookcliError
 from ...core.model.patients import Patient
 from ...core.services import patients
 from ..kit import Notice, Table, View, literal, said, text
-from ..widgets.appointment_facts import MARKS
+from ..widgets.appointment_facts import marked
 from ..widgets.patient_facts import facts
 from ..widgets.patient_finder import PatientFinder
 from .edit_patient import EditPatient
@@ -36,6 +36,8 @@ KEYS = "esc leaves the line, w goes back to it"
 class PatientsScreen(View):
     """Shows nobody until somebody was chosen."""
 
+    # Else the line would get it back from every dialog, and eat keys that are meant for whoever is shown.
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "find", "Find", id="patients.find"),
         Binding("e", "edit", "Edit", id="patients.edit"),
@@ -57,7 +59,7 @@ class PatientsScreen(View):
         with Horizontal(id="record"):
             with VerticalScroll(id="who", can_focus=False):
                 yield Static(id="facts")
-            yield Table(("When", "", "Test", "Where", "Status", "Reference"), self._cells, _reference)
+            yield Table(("When", "", "Test", "Status", "Reference", "Where"), self._cells, _reference)
 
     def on_mount(self) -> None:
         self._forget()
@@ -103,6 +105,11 @@ class PatientsScreen(View):
         self._number = number
         self.notice("loading", "The record is on its way.")
         self.reload()
+
+    def resumed(self) -> None:
+        if self.focused is None and not self._number:
+            self.finder.input.focus()
+        super().resumed()
 
     def placed(self) -> None:
         """Patients are the same at every site."""
@@ -154,11 +161,11 @@ class PatientsScreen(View):
 
     def _cells(self, row: Fact) -> tuple[object, ...]:
         start = clock.to_local(row["starts_at"], row["zone"])
-        mark, _ = MARKS.get(row["status"], ("○", ""))
-        when = f"{start:%a %d %b %Y %H:%M}"
+        year = " %Y" if start.year != clock.today(row["zone"]).year else ""
+        when = f"{start:%a %d %b{year} %H:%M}"
         where = f"{row['resource']}, {row['site']}"
         ahead = "ahead" if _is_ahead(row) else ""
-        return (when, ahead, row["test_name"], where, f"{mark} {row['status']}", row["reference"])
+        return (when, ahead, row["test_name"], marked(row["status"]), row["reference"], where)
 
     # Keys
 

@@ -6,7 +6,7 @@ What must stay true: they tell by word and glyph as well as by colour, and chang
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.content import Content
@@ -35,7 +35,12 @@ def length(seconds: float) -> str:
 
 
 class FrameLine(Static):
-    """A line that looks again four times a second and is drawn only when it says something else."""
+    """A line that looks again four times a second and is drawn only when it says something else.
+
+    `SEEN_BELOW`: also while a dialog covers the screen; not where another height would move what is below.
+    """
+
+    SEEN_BELOW: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__(Content(""))
@@ -56,7 +61,7 @@ class FrameLine(Static):
 
     def look(self) -> None:
         """Says what is true now."""
-        if not self.screen.is_active:
+        if not (self.screen.is_current if self.SEEN_BELOW else self.screen.is_active):
             return
         content = self.content_now()
         if self._said is None or content != self._said:
@@ -139,7 +144,7 @@ class KeyLine(Footer):
 
     def __init__(self) -> None:
         super().__init__(compact=True, show_command_palette=False)
-        self._shown: list[tuple[object, ...]] = []
+        self._shown: object = None
 
     async def recompose(self) -> None:
         # A covered screen is not laid out: keys that are made anew there would be a blank line until it is uncovered.
@@ -155,6 +160,7 @@ class StatusBar(FrameLine):
     """The last line: site and person, the lights, what waits, the clock of the site; and how long an answer takes."""
 
     DEFAULT_CSS = "StatusBar { height: 1; padding: 0 1; }"
+    SEEN_BELOW = True
 
     def content_now(self) -> Content:
         parts = [part for part in (self._who(), *self._lights(), self._pending()) if part is not None]

@@ -24,6 +24,7 @@ from ...core.errors import BookcliError
 from ...core.model.patients import Patient, is_mrn
 from ...core.model.text import visible
 from ...core.services import patients
+from .frame import away
 
 if TYPE_CHECKING:
     from ..app import DeskApp
@@ -133,6 +134,15 @@ class PatientFinder(Vertical):
         yield labelled("Patient", self.input)
         yield PatientList()
         yield Static(Content(""), classes="said")
+
+    def on_mount(self) -> None:
+        self.set_interval(1.0, self._look_again)
+
+    def _look_again(self) -> None:
+        """What could not be looked for is, as soon as the database answers again."""
+        desk = cast("DeskApp", self.app)
+        if self._away and not away(desk) and not desk.calls.is_asking(self, "find"):
+            self.look()
 
     def choose(self, patient: Patient) -> None:
         """Chooses somebody: the list gives way to one line about them."""
