@@ -179,7 +179,7 @@ class Dialog(Asking, ModalScreen[Result]):
 
     def _say_trouble(self) -> None:
         """Says on the border what banner and status bar of the screen below cannot say meanwhile: they stand still."""
-        for frame in self.query(".dialog") if self.is_active else ():
+        for frame in self.query(".dialog") if self.is_current else ():
             parts = [text(AWAY, "$text-warning")] if away(self.desk) else []
             words = Content("  ").join([*parts, *filter(None, (waiting(self.desk),))])
             if words.markup != (frame.border_title or ""):

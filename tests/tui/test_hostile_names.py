@@ -1,6 +1,6 @@
 """A clinic whose every name and note is hostile, on every view and in every dialog: shown, and never obeyed.
 
-A new view is visited by itself; what has to be pressed there before a name is seen is a line in `VIEWS_SHOW`.
+A new view is visited by itself; what has to be pressed there before a name is seen is a line in `SHOWN_AT`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.tui.test_pending import keep
 
 Shows = tuple[tuple[str, ...], str]
 """Keys, and what is on the screen after them besides a hostile name."""
-VIEWS_SHOW: dict[str, Shows] = {
+SHOWN_AT: dict[str, Shows] = {
     "board": (("]",), "08:00"),
     "agenda": ((), "● booked"),
     "patients": (("text:P1", "enter"), "Number    P1"),
@@ -67,8 +67,8 @@ def hostile(clinic: Clinic, request: pytest.FixtureRequest) -> Clinic:
     ):
         for column in columns:
             clinic.run(f"UPDATE app.{table} SET {column} = %s", (name,))
-    request_ = clinic.request(3, "mri", clinic.slot("mri", 1, 1))
-    keep(clinic, pending.Kept(booking(request_), clock.now(), name, "desk", "elsewhere", "another"))
+    asked = booking(clinic.request(3, "mri", clinic.slot("mri", 1, 1)))
+    keep(clinic, pending.Kept(asked, clock.now(), name, "desk", "elsewhere", "another"))
     object.__setattr__(clinic.context.settings, "mail_from", "Clinic <appointments@clinic.example>")
     return clinic
 
@@ -90,7 +90,7 @@ def test_no_name_is_obeyed_on_any_view_or_in_any_dialog(hostile: Clinic, name: s
         for entry in VIEWS:
             await seat.press(entry.key)
             await seat.eventually(lambda entry=entry: seat.app.current_mode == entry.id, entry.title)  # type: ignore[misc]
-            await shows(seat, begins, VIEWS_SHOW.get(entry.id, ((), entry.title)))
+            await shows(seat, begins, SHOWN_AT.get(entry.id, ((), entry.title)))
             if entry.id == "patients":
                 await shows(seat, begins, *OVER_A_PATIENT)
                 await seat.press("escape")

@@ -1,6 +1,6 @@
 """Every view and the main dialogs while PostgreSQL is stopped, and while it is frozen: keys act, what is said is true.
 
-A new view is here by itself, with what holds for all of them; what it shows and does besides is a line in `VIEWS_`.
+A new view is here by itself, with what holds for all of them; what it shows and does besides is a line in `AT_VIEWS`.
 What must stay true: nothing is said to be done that the database has not done, and a screen lives again afterwards.
 """
 
@@ -48,7 +48,7 @@ class Play:
     left: str = ""
 
 
-VIEWS_ = {
+AT_VIEWS = {
     "board": Play(
         opens=((("]",), ("Laboratory", "08:00")), (("home",), ("08:00–08:30 Laboratory",))),
         acts=(
@@ -131,7 +131,7 @@ def test_a_view_answers_keys_while_the_database_is_away_and_lives_again(
     clinic: Clinic, desk: Context, server: Server, database: str, view: str, outage: Outage
 ) -> None:
     (entry,) = (one for one in VIEWS if one.id == view)
-    play = VIEWS_.get(view, Play())
+    play = AT_VIEWS.get(view, Play())
 
     async def scene(seat: Seat) -> None:
         await seat.sees("● worker", " places free")
@@ -150,7 +150,7 @@ def test_a_view_answers_keys_while_the_database_is_away_and_lives_again(
     assert is_sound(clinic, desk)
 
 
-DIALOGS = {
+AT_DIALOGS = {
     "booking": Play(
         opens=(
             (("]",), ("Laboratory", "08:00")),
@@ -191,7 +191,7 @@ DIALOGS = {
 
 
 @pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
-@pytest.mark.parametrize("play", DIALOGS.values(), ids=DIALOGS)
+@pytest.mark.parametrize("play", AT_DIALOGS.values(), ids=AT_DIALOGS)
 def test_a_dialog_keeps_what_is_typed_while_the_database_is_away_and_goes_on(
     clinic: Clinic, desk: Context, server: Server, database: str, play: Play, outage: Outage
 ) -> None:

@@ -352,7 +352,7 @@ class Booking(Dialog[Outcome]):
             return
         self._holding.booked()
         patient = self._patient
-        who = f"{patient.name} {patient.mrn}" if patient is not None else ""
+        who = f"{patient.name} {patient.mrn}".strip() if patient is not None else ""
         if outcome.outcome == "booked":
             reference = outcome.verdicts[0].reference or ""
             self.desk.did(f"BOOKED {reference}.", of_appointment(reference))
