@@ -373,7 +373,13 @@ class Table(DataTable[Any], Generic[Row]):
         keys = [self._key(row) for row in self._shown]
         if where in keys:
             self.move_cursor(row=keys.index(where), animate=False)
+        self.call_after_refresh(self._draw_anew)
         return len(given) - len(self._shown)
+
+    def _draw_anew(self) -> None:
+        """What was drawn, and kept, before the columns were as wide as their new rows is drawn again."""
+        self._clear_caches()
+        self.refresh()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         event.stop()

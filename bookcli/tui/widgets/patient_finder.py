@@ -198,7 +198,7 @@ class PatientFinder(Vertical):
             return
         self._waits = False
         entered, self._entered = self._entered, False
-        if entered and len(found) == 1:
+        if entered and len(found) <= 1:
             self._take()
 
     def _failed(self, problem: BookcliError) -> None:
