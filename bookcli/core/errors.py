@@ -58,6 +58,10 @@ class Unavailable(BookcliError):
     code = "unavailable"
 
 
+OUTAGES = frozenset({"database-away", "server-failed", "server-starting"})
+"""Codes of Unavailable that pass by themselves; a busy slot or a missing schema does not wait in a queue."""
+
+
 class OutcomeUnknown(BookcliError):
     """The connection died while committing and the request key could not be asked again yet."""
 

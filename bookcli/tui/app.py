@@ -20,14 +20,14 @@ from textual.screen import Screen
 
 from ..core import config
 from ..core.context import Context
-from ..core.errors import BookcliError, NotAllowed, Unavailable
+from ..core.errors import OUTAGES, BookcliError, NotAllowed, Unavailable
 from ..core.model.board import Cell, Place
 from ..core.model.lights import Lights
 from ..core.model.staff import Person, SignedIn
 from ..core.services import screen_state
 from . import keys, themes
 from .calls import Bug, Calls, Later, as_bug
-from .kit import SIGN_IN, Confirm, Dialog, View, literal, said
+from .kit import SIGN_IN, Confirm, Dialog, View, harmless, literal, said
 from .screens import BY_ID, VIEWS, choices, help, sign_in
 from .type_ahead import TypeAhead
 from .undoing import Undo, Undos
@@ -60,16 +60,13 @@ class DeskApp(App[None]):
         self.person: Person | None = None
         self.places: tuple[Place, ...] = ()
         self.site: Place | None = None
-        self.kept = screen_state.recalled(self.context)
+        self.kept, self.moves = screen_state.recalled(self.context), self.context.settings.moves
         self.crash: Bug | None = None
-        self.moves = self.context.settings.moves
         self._keymap_set = keys.checked(config.keys())
-        self._undos = Undos(self)
         self._locked: sign_in.SignIn | None = None
-        self._was = ""
         self._waiting: list[Callable[[], Any]] = []
-        self._last_key = time.monotonic()
-        self._mouse_on = True
+        self._undos, self._last_key = Undos(self), time.monotonic()
+        self._was, self._mouse_on = "", True
         self._colours(theme or self.kept.get("theme", "") or self.context.settings.theme)
         self.add_mode(BETWEEN, Screen)
         for entry in VIEWS:
@@ -104,6 +101,8 @@ class DeskApp(App[None]):
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Key | events.MouseDown | events.MouseScrollDown | events.Paste):
             self._last_key = time.monotonic()
+        if isinstance(event, events.Paste):
+            event.text = harmless(event.text)
         if not self.ahead.keeps(event):
             await super().on_event(event)
 
@@ -192,7 +191,9 @@ class DeskApp(App[None]):
         if self._locked is not None:
             self._waiting.append(partial(self.toast, sentence, severity))
             return
-        self.notify(literal(sentence), severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
+        words = literal(sentence)
+        if not any(one.message == words for one in self._notifications):
+            self.notify(words, severity=severity, markup=False, timeout=8)  # type: ignore[arg-type]
 
     @property
     def is_locked(self) -> bool:
@@ -217,7 +218,7 @@ class DeskApp(App[None]):
         if problem.code in SIGN_IN:
             self.ask_to_sign_in(name=self.person.name if self.person else "", why=problem.message)
             return
-        if isinstance(problem, Unavailable) and problem.code == "database-away":
+        if isinstance(problem, Unavailable) and problem.code in OUTAGES:
             away = self.lights is not None and self.lights.database == "away"
             self.lights = replace(self.lights or Lights("away", "unknown", "unknown"), database="away")
             if away:
@@ -315,8 +316,7 @@ class DeskApp(App[None]):
 
     # What keys do
 
-    def action_open(self, screen: str) -> None:
-        self.open(screen)
+    action_open = open
 
     def action_lock(self) -> None:
         if self.person is not None:

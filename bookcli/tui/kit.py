@@ -7,6 +7,7 @@ markup; and nothing here takes the focus from whoever has it.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
@@ -23,7 +24,7 @@ from textual.widgets import Button, DataTable, Input, Label, Static
 
 from ..core.errors import BookcliError, InvalidInput
 from ..core.model.text import visible
-from .widgets.frame import Banner, FrameLine, Heading, KeyLine, StatusBar, TitleBar
+from .widgets.frame import TICK, Banner, FrameLine, Heading, KeyLine, StatusBar, TitleBar, away, waiting
 
 if TYPE_CHECKING:
     from .app import DeskApp
@@ -32,6 +33,7 @@ MOST_ROWS = 500
 WIDEST_CELL = 32
 SIGN_IN = frozenset({"not-signed-in", "session-expired", "session-locked", "password-change-needed"})
 """Refusals after which somebody has to sign in."""
+AWAY = "▲ The database does not answer."
 Result = TypeVar("Result")
 
 WIDTHS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
@@ -58,9 +60,15 @@ def together(*parts: Content | str) -> Content:
     return Content("").join([Content(part) if isinstance(part, str) else part for part in parts])
 
 
+def harmless(pasted: str) -> str:
+    """What was pasted, without what a terminal would obey: a line to type in shows what is in it as it is."""
+    return "\n".join("".join(one for one in line if visible(one) == one) for line in pasted.splitlines())
+
+
 def said(problem: BookcliError) -> str:
     """The sentence of an error and its hint, unless that is a command, which nobody can type here."""
-    hint = problem.hint if not problem.hint.startswith("bookcli ") else ""
+    hint = "" if problem.hint.startswith("bookcli ") else problem.hint
+    hint = re.sub(r"(, or see)?: bookcli .*", ".", hint)
     return f"{problem.message} {hint[:1].upper()}{hint[1:]}".strip()
 
 
@@ -165,6 +173,17 @@ class Dialog(Asking, ModalScreen[Result]):
     def body(self) -> ComposeResult:
         """What is in the dialog."""
         yield from ()
+
+    def on_mount(self) -> None:
+        self.set_interval(TICK, self._say_trouble)
+
+    def _say_trouble(self) -> None:
+        """Says on the border what banner and status bar of the screen below cannot say meanwhile: they stand still."""
+        for frame in self.query(".dialog") if self.is_current else ():
+            parts = [text(AWAY, "$text-warning")] if away(self.desk) else []
+            words = Content("  ").join([*parts, *filter(None, (waiting(self.desk),))])
+            if words.markup != (frame.border_title or ""):
+                frame.border_title = words
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Ends with a result, now or when it is in front again: Textual would take away whatever is in front."""
@@ -354,7 +373,13 @@ class Table(DataTable[Any], Generic[Row]):
         keys = [self._key(row) for row in self._shown]
         if where in keys:
             self.move_cursor(row=keys.index(where), animate=False)
+        self.call_after_refresh(self._draw_anew)
         return len(given) - len(self._shown)
+
+    def _draw_anew(self) -> None:
+        """What was drawn, and kept, before the columns were as wide as their new rows is drawn again."""
+        self._clear_caches()
+        self.refresh()
 
     def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
         event.stop()

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..core.errors import BookcliError, OutcomeUnknown, Refused, Unavailable
+from ..core.errors import OUTAGES, BookcliError, OutcomeUnknown, Refused, Unavailable
 from ..core.model.appointments import Outcome, sentence
 from ..core.model.requests import new_key
 from ..core.services import reception
-from ..core.services.pending import OUTAGES
 from ..core.services.reception import Wanted
 from ..core.services.visits import Part
 from .holding import Held, Holding

@@ -1,4 +1,4 @@
-"""The terminal UI: how soon it paints, how long the event loop draws, what a key costs while a server hangs, memory.
+"""The terminal UI: how soon it paints, how long the event loop draws, memory; and keys at a frozen server.
 
 Start is measured in a pseudo-terminal against a bare Textual app, both sides alternating, first byte to painted words.
 """
@@ -20,11 +20,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta
 from fcntl import ioctl
 
-from bookcli.core.context import Context
 from bookcli.core.model.board import Board, Cell, Column, Hold, Place
 from bookcli.tui.app import DeskApp
 from bookcli.tui.widgets.board_grid import BoardGrid
-from tests.bench import ground
+from tests.bench import frozen, ground
 
 RUNS = 7
 RESOURCES, SLOTS = 12, 40
@@ -44,6 +43,7 @@ def measure(place: ground.Ground) -> Iterator[str]:
     place.create("tui")
     yield _start(place)
     yield from asyncio.run(_inside(place))
+    yield from frozen.measure(place, "tui")
 
 
 def _start(place: ground.Ground) -> str:
@@ -91,11 +91,9 @@ async def _inside(place: ground.Ground) -> list[str]:
         async with app.run_test(size=(200, 60)) as pilot:
             await pilot.pause(1.0)
             drawn = await _redrawn(app)
-            hanging = await _answered_while_hanging(app)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return [
         f"desk, board of {RESOURCES} x {SLOTS} refreshed: {drawn[0]:.1f} ms of the event loop, worst {drawn[1]:.1f}",
-        f"desk, a key while {len(_HANGING)} questions hang: {hanging[0]:.1f} ms, worst {hanging[1]:.1f}",
         f"desk, memory: {peak:.0f} MiB at most, with the tools of the bench",
     ]
 
@@ -134,27 +132,3 @@ def _cell(begins: datetime, column: int, n: int, turn: int) -> Cell:
     taken = (column + n + turn) % 5
     end = start + timedelta(minutes=15)
     return Cell(column * SLOTS + n, f"r{column}", start, end, 4, taken, turn, status, "", holds)
-
-
-_HANGING = range(6)
-
-
-def _hangs(_: Context, seconds: float) -> None:
-    """A server that says nothing."""
-    time.sleep(seconds)
-
-
-async def _answered_while_hanging(app: DeskApp) -> tuple[float, float]:
-    """(median, worst) milliseconds until the event loop has done what a key asks for, while every thread waits."""
-    grid = app.screen.query_one(BoardGrid)
-    for _ in _HANGING:
-        app.calls.ask(app, _hangs, 8.0, on_done=lambda _: None)
-    times = []
-    for turn in range(40):
-        before, began = grid.where, time.perf_counter()
-        app.simulate_key("down" if turn % 2 == 0 else "up")
-        while grid.where == before:
-            await asyncio.sleep(0)
-        times.append(1000 * (time.perf_counter() - began))
-        await asyncio.sleep(0.01)
-    return statistics.median(times), max(times)

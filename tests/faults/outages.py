@@ -16,14 +16,23 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import psycopg
 
 from bookcli.core.adapters import embedded
-from bookcli.core.config import Settings
+from bookcli.core.config import Paths, Settings
 from tests.faults.proxy import Proxy
 from tests.pooler import pooled
 from tests.servers import OLDEST, SYSTEM_PROGRAMS, Server
+
+
+class Running(Protocol):
+    """A server by where its files are."""
+
+    @property
+    def paths(self) -> Paths: ...
+
 
 Outage = Callable[[Server, str], contextlib.AbstractContextManager[str]]
 """outage(server, dsn): while the block runs the database is away at the address it gives; afterwards it answers."""
@@ -50,13 +59,16 @@ def killed(server: Server, dsn: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def frozen(server: Server, dsn: str) -> Iterator[str]:
+def frozen(server: Running, dsn: str) -> Iterator[str]:
     """SIGSTOP of every process of the server: it accepts connections and says nothing."""
     postmaster = _postmaster(server)
+    # First, so that no child is made unseen.
+    os.kill(postmaster, signal.SIGSTOP)
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     processes = [postmaster, *map(int, children)]
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
+    for process in processes[1:]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGSTOP)
     try:
         yield dsn
     finally:
@@ -261,7 +273,7 @@ def _as_owner(dsn: str, *statements: str) -> None:
             owner.execute(statement.format(name))  # type: ignore[arg-type]
 
 
-def _postmaster(server: Server) -> int:
+def _postmaster(server: Running) -> int:
     return int((server.paths.postgres / "postmaster.pid").read_text().splitlines()[0])
 
 

@@ -19,6 +19,8 @@ from bookcli.tui.widgets.patient_finder import PatientFinder
 
 PATIENCE = 30.0
 SMALL, LARGE = (80, 24), (120, 40)
+HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
+"""Names that a terminal, rich or Textual would obey, or that need more room than there is."""
 
 
 class Seat:
@@ -38,13 +40,13 @@ class Seat:
             letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
             await self.pilot.press(*("space" if letter == " " else letter for letter in letters))
 
-    async def presses_until(self, key: str, words: str) -> None:
-        """Presses a key, and again a while later, until the words are there: a context that has just waited for a
-        database in vain refuses for two seconds without asking it."""
+    async def presses_until(self, key: str, words: str, *before: str) -> None:
+        """Presses a key, others before it, and again a while later, until the words are there: a context that has just
+        waited for a database in vain refuses for two seconds without asking it."""
         until = time.monotonic() + PATIENCE
         while words not in self.text():
             assert time.monotonic() < until, f"never: {words}\n{self.text()}"
-            await self.press(key)
+            await self.press(*before, key)
             await self.pilot.pause(0.5)
 
     async def takes_patient(self) -> None:

@@ -10,7 +10,6 @@ from textual.widgets import Input
 from bookcli.core import clock
 from bookcli.core.context import Context
 from bookcli.core.errors import NotAllowed
-from bookcli.core.model.text import visible
 from bookcli.core.services import agenda, appointments
 from bookcli.tui.kit import Table
 from bookcli.tui.screens.agenda import AgendaScreen
@@ -18,7 +17,7 @@ from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
 from tests.tui.harness import SMALL, Seat, sit
-from tests.tui.test_board import HOSTILE, channels
+from tests.tui.test_board import channels
 from tests.valkeys import Valkey
 
 
@@ -204,23 +203,6 @@ def listening(valkey: Valkey) -> list[tuple[bytes, int]]:
     """Each channel of changes with how many listen to it."""
     found: list[tuple[bytes, int]] = valkey.client.pubsub_numsub(*channels(valkey))
     return found
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
-    clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
-    comes_today(clinic, 1)
-    begins = visible(name)[:7]
-
-    async def play(seat: Seat) -> None:
-        await enter(seat)
-        await seat.sees("P1", "● booked", begins)
-        await seat.press("a")
-        await seat.sees("has arrived", "▶ arrived")
-        assert "\x1b" not in seat.text()
-        assert "\u202e" not in seat.text()
-
-    sit(clinic.context, play)
 
 
 def test_while_the_database_is_away_the_day_stays_and_a_step_says_that_nothing_was_noted(

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from bookcli.core.model.text import visible
 from bookcli.core.services import appointments
 from tests.clinic import Clinic
 from tests.faults import outages
@@ -171,7 +168,7 @@ def test_what_was_done_before_the_start_is_taken_back_after_a_question(clinic: C
         await seat.press("u")
         await seat.sees("Take back:")
         await seat.press("y")
-        await seat.sees("Taken back: book", "entered-in-error")
+        await seat.hears("Taken back: book", "not booked any more")
         await seat.press("u")
         await seat.sees("There is nothing to take back.")
 
@@ -215,33 +212,3 @@ def test_while_the_database_is_frozen_nothing_is_changed_and_it_is_said(
         await seat.sees("History")
 
     sit(clinic.context, play)
-
-
-HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
-    reference = booked(clinic)
-    clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
-    clinic.run("UPDATE test SET preparation = %s, name = %s", (name, name))
-    clinic.run("UPDATE site SET name = %s", (name,))
-    clinic.run("UPDATE app.appointment SET note = %s", (name,))
-    begins = visible(name)[:7]
-
-    async def play(seat: Seat) -> None:
-        await opened(seat, reference)
-        await seat.sees(begins)
-        await seat.press("m")
-        await seat.sees("◆ Moving", begins)
-        await seat.press("m")
-        await seat.sees("From ", "To  ", begins)
-        await seat.press("escape", "down", "enter")
-        await seat.sees("From ", "To  ", begins)
-        await seat.press("escape", "escape")
-        await opened(seat, reference)
-        await seat.press("x")
-        await seat.sees("Cancel it", begins)
-        assert not {"\x1b", "\u202e"} & set(seat.text())
-
-    sit(clinic.context, play, SMALL)

@@ -8,7 +8,6 @@ import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.model.appointments import Outcome
-from bookcli.core.model.text import visible
 from bookcli.core.services import appointments, board, reception
 from tests.clinic import Clinic
 from tests.faults import outages
@@ -294,29 +293,6 @@ def test_a_database_that_freezes_with_a_place_held_leaves_the_keys_alive_and_boo
     sit(clinic.context, play)
     assert statuses(clinic) == [("mri", "booked")]
     assert clinic.sound()
-
-
-HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_names_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
-    clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
-    clinic.run("UPDATE test SET preparation = %s, name = %s", (name, name))
-    begins = visible(name)[:7]
-
-    async def play(seat: Seat) -> None:
-        await booking_mri(seat)
-        await seat.press("text:p1")
-        await seat.sees("P1", begins)
-        await seat.takes_patient()
-        await seat.press("text:mri", "enter")
-        await seat.sees("◐ Held 4:5", "Read aloud", begins)
-        await seat.press("enter")
-        await seat.sees("BOOKED", begins)
-        assert not {"\x1b", "\u202e"} & set(seat.text())
-
-    sit(clinic.context, play, SMALL)
 
 
 def test_what_becomes_of_a_booking_that_was_left_under_way_is_told(

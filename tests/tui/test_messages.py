@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from bookcli.core.model.text import visible
 from bookcli.core.services import notifications
 from tests.clinic import Clinic
 from tests.faults import outages
@@ -12,7 +9,6 @@ from tests.servers import Server
 from tests.tui.harness import SMALL, Seat, sit
 from tests.tui.test_agenda import line
 from tests.tui.test_appointment import booked
-from tests.tui.test_board import HOSTILE
 
 
 def becomes(clinic: Clinic, reference: str, what: str) -> None:
@@ -147,28 +143,6 @@ def test_enter_opens_the_appointment(clinic: Clinic) -> None:
         await seat.sees("● booked", "Ana Müller  P1", "History")
         await seat.press("escape")
         await seat.sees("1 waiting")
-
-    sit(clinic.context, play)
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_what_it_says_is_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
-    reference = booked(clinic)
-    becomes(clinic, reference, "failed_at = now(), attempts = 4, reason = 'smtp-550'")
-    clinic.run("UPDATE patient SET name = %s, email = 'ana@example.org' WHERE mrn = 'P1'", (name,))
-    object.__setattr__(clinic.context.settings, "mail_from", "Clinic North <appointments@clinic.example>")
-    begins = visible(name)[:7]
-
-    async def play(seat: Seat) -> None:
-        await enter(seat)
-        await seat.sees(reference)
-        await seat.press("v")
-        await seat.sees(f"confirmation about {reference}", "To        ana@example.org", begins)
-        await seat.sees("failed (the mail server said 550, tried 4 times)")
-        assert not {"\x1b", "\u202e"} & set(seat.text())
-        await seat.press("escape")
-        await seat.misses("ana@example.org")
-        assert states(clinic) == ["failed"]
 
     sit(clinic.context, play)
 

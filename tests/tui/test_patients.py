@@ -98,27 +98,6 @@ def test_digits_are_keys_again_when_the_line_was_left(clinic: Clinic) -> None:
     sit(clinic.context, play)
 
 
-HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_no_name_is_obeyed_by_the_terminal(clinic: Clinic, name: str) -> None:
-    clinic.run("UPDATE app.patient SET name = %s, note = %s WHERE mrn = 'P1'", (name, name))
-    booked(clinic)
-
-    async def play(seat: Seat) -> None:
-        await at_patients(seat)
-        await seat.press("text:P1")
-        await seat.sees("born ?", "08:00 mri")
-        await seat.press("enter")
-        await seat.sees("Number    P1", "● booked")
-        if len(name) < 40:
-            assert name.replace("\x1b", "").replace("\u202e", "")[-4:] in seat.text()
-        assert "\x1b" not in seat.text() and "\u202e" not in seat.text()
-
-    sit(clinic.context, play)
-
-
 def test_while_the_database_is_away_the_line_is_typed_in_and_says_so_once(
     clinic: Clinic, server: Server, database: str
 ) -> None:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import pytest
-
 from bookcli.core.adapters.spool import ENDED, TOLD, WAITING, Spool
 from bookcli.core.model.pending import booking
 from bookcli.core.services import appointments, pending
@@ -13,7 +9,6 @@ from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
 from tests.tui.harness import SMALL, Seat, sit
-from tests.tui.test_board import HOSTILE
 
 
 def kept(clinic: Clinic, patient: int, test: str = "mri", note: str = "", index: int = 0) -> None:
@@ -176,20 +171,3 @@ def test_a_damaged_file_is_a_line_that_can_be_dropped(clinic: Clinic) -> None:
         await seat.sees("Nothing waits")
 
     sit(clinic.context, play)
-
-
-@pytest.mark.parametrize("words", HOSTILE)
-def test_what_the_file_holds_is_shown_and_never_obeyed(clinic: Clinic, words: str) -> None:
-    request = replace(clinic.request(1, "mri", clinic.slot("mri")), note="")
-    what = pending.Kept(booking(request), pending.clock.now(), words, "desk", "elsewhere", "another")
-    keep(clinic, what)
-    begins = words[:7] if "\x1b" not in words and "\u202e" not in words else words[0]
-
-    async def play(seat: Seat) -> None:
-        await enter(seat)
-        await seat.sees("◷ waiting, not booked")
-        await seat.press("enter")
-        await seat.sees("Asked     just now, by", begins)
-        assert not {"\x1b", "\u202e"} & set(seat.text())
-
-    sit(clinic.context, play, SMALL)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-from bookcli.core.model.text import visible
 from bookcli.core.services import appointments
 from tests.clinic import Clinic
 from tests.faults import outages
@@ -132,24 +129,6 @@ def test_without_a_patient_or_a_test_it_is_asked_for(clinic: Clinic) -> None:
         await seat.sees("Which tests?")
 
     sit(clinic.context, play)
-
-
-HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_names_and_whatever_is_typed_are_shown_and_never_obeyed(clinic: Clinic, name: str) -> None:
-    clinic.run("UPDATE patient SET name = %s WHERE mrn = 'P1'", (name,))
-    begins = visible(name)[:7]
-
-    async def play(seat: Seat) -> None:
-        await typed(seat, "")
-        await seat.press(f"paste:P1 {name}")
-        await seat.press("ctrl+u", "text:P1")
-        await seat.sees("number P1", begins)
-        assert not {"\x1b", "\u202e"} & set(seat.text())
-
-    sit(clinic.context, play, SMALL)
 
 
 def test_while_the_database_is_away_the_line_says_so_and_keeps_what_is_typed(

@@ -19,8 +19,7 @@ from bookcli.tui.widgets import report_pictures
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
-from tests.tui.harness import LARGE, SMALL, Seat, sit
-from tests.tui.test_board import HOSTILE
+from tests.tui.harness import HOSTILE, LARGE, SMALL, Seat, sit
 
 SHAPES = "▁▂▃▄▅▆▇█"
 

@@ -14,9 +14,9 @@ from tests.clinic import Clinic, first_day
 from tests.faults import outages
 from tests.faults.proxy import Proxy
 from tests.servers import Server
-from tests.tui.harness import SMALL, Seat, sit
+from tests.tui.harness import HOSTILE, SMALL, Seat, sit
 from tests.tui.test_agenda import line
-from tests.tui.test_board import HOSTILE, channels
+from tests.tui.test_board import channels
 from tests.valkeys import Valkey
 
 HOURS = {

@@ -12,12 +12,11 @@ from typing import Any
 from .. import clock
 from ..context import Context
 from ..db import appointments, availability, board
-from ..errors import NotFound, Unavailable
+from ..errors import OUTAGES, NotFound, Unavailable
 from ..model.availability import Day, Reading
 from ..model.board import Board, Cell, Column, Place
 from ..model.slots import Slot
 from . import suggestions
-from .pending import OUTAGES
 
 
 def places(context: Context) -> list[Place]:

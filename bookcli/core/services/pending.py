@@ -18,6 +18,7 @@ from ..adapters.spool import ENDED, TOLD, WAITING, Name, Spool
 from ..context import Context
 from ..db import engine, server
 from ..errors import (
+    OUTAGES,
     BookcliError,
     InvalidInput,
     NotAllowed,
@@ -30,8 +31,6 @@ from ..model.appointments import Outcome, sentence
 from ..model.pending import Asked, Ended, Kept, check, check_size
 from . import decisions, pending_copies
 
-OUTAGES = frozenset({"database-away", "server-failed", "server-starting"})
-"""Codes of Unavailable that pass by themselves; a busy slot or a missing schema does not wait in a queue."""
 FIRST_SECONDS = 2.0
 """How long a booking lets those go first that this desk asked earlier."""
 _learnt: set[tuple[str, str]] = set()

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..adapters import printer
 from ..context import Context
-from ..errors import NotFound, Refused, Unavailable
+from ..errors import OUTAGES, NotFound, Refused, Unavailable
 from ..model.appointments import Outcome
 from ..model.offers import Offer
 from ..model.quick_line import Line
@@ -22,7 +22,6 @@ from ..model.requests import BookingRequest
 from ..model.requests import Place as Where
 from ..model.slips import slip
 from . import appointments, board, catalog, notifications, offers, quick_line, visits
-from .pending import OUTAGES
 from .visits import Part
 
 MOST_OFFERS = 5

@@ -61,9 +61,12 @@ def undo(context: Context, reference: str = "") -> Undone:
 def told(context: Context, reference: str = "") -> str:
     """Undoes as `undo` does; the sentence about what was taken back, and whether the patient had been told already."""
     undone = undo(context, reference)
-    names = ", ".join(dict.fromkeys(one.reference or "" for one in undone.verdicts))
+    references = list(dict.fromkeys(one.reference or "" for one in undone.verdicts))
+    verb = "which is" if len(references) == 1 else "which are"
+    status = undone.verdicts[0].status
+    now = "not booked any more" if status == "entered-in-error" else f"{status} now"
     known = " The patient had been told already, and is told again." if undone.message_sent else ""
-    return f"Taken back: {undone.action} {names}, which is {undone.verdicts[0].status} now.{known}"
+    return f"Taken back: {undone.action} {', '.join(references)}, {verb} {now}.{known}"
 
 
 def possible(context: Context) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from textual.timer import Timer
 from textual.widgets import Input, OptionList
 
 from ...core import clock
-from ...core.errors import BookcliError, Unavailable
+from ...core.errors import OUTAGES, BookcliError, Unavailable
 from ...core.model import quick_line
 from ...core.model.appointments import Outcome, sentence
 from ...core.model.board import Cell
@@ -25,11 +25,10 @@ from ...core.model.patients import Patient
 from ...core.model.quick_line import Line
 from ...core.model.slots import Slot
 from ...core.services import reception
-from ...core.services.pending import OUTAGES
 from ...core.services.reception import Known
 from ..holding import Holding
 from ..kit import Confirm, Dialog, said, text
-from ..settling import Settling
+from ..settling import AGAIN_SECONDS, Settling
 from ..undoing import of_appointment
 from ..widgets.booking_form import BookingForm
 from ..widgets.patient_finder import PatientFinder
@@ -62,11 +61,10 @@ class Booking(Dialog[Outcome]):
     def __init__(self, cell: Cell | None = None, test: str = "", begun: Begun | None = None) -> None:
         super().__init__()
         self._cell, self._test, self._begun = cell, test, begun
-        self._known = Known({}, {}, {})
         self._patient: Patient | None = None
         self._chosen: Offer | None = None
         self._may_choose = cell is not None
-        self._line = Line()
+        self._known, self._line = Known({}, {}, {}), Line()
         self._timer: Timer | None = None
         self._book_next = False
 
@@ -85,10 +83,7 @@ class Booking(Dialog[Outcome]):
         self._holding = Holding(self.desk, self._held_changed, self._not_held, self._hold_failed)
         self._settling = Settling(self.desk, self._holding, self._answered, self._failed, self._say_state)
         self.set_interval(1.0, self._tick)
-        site = self.desk.site
-        if site is not None:
-            day = clock.to_local(self._cell.start, site.zone).date() if self._cell is not None else None
-            self.call(reception.known, site.code, day, on_done=self._learnt, on_error=self._not_learnt)
+        self._learn()
         if self._begun is not None:
             self._begin(self._begun)
         else:
@@ -117,8 +112,15 @@ class Booking(Dialog[Outcome]):
 
     # What is typed
 
+    def _learn(self) -> None:
+        site = self.desk.site
+        if site is not None:
+            day = clock.to_local(self._cell.start, site.zone).date() if self._cell is not None else None
+            self.call(reception.known, site.code, day, on_done=self._learnt, on_error=self._not_learnt)
+
     def _learnt(self, known: Known) -> None:
         self._known = known
+        self.form.say_problem(None)
         mine = known.of_resource.get(self._cell.resource, ()) if self._cell is not None else tuple(known.tests)
         self.form.suggest(mine)
         self._understand()
@@ -127,6 +129,8 @@ class Booking(Dialog[Outcome]):
 
     def _not_learnt(self, problem: BookcliError) -> None:
         self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
+        if isinstance(problem, Unavailable):
+            self.set_timer(AGAIN_SECONDS, self._learn)
 
     def on_key(self, event: events.Key) -> None:
         self._holding.typed()
@@ -173,11 +177,8 @@ class Booking(Dialog[Outcome]):
 
     def _go_on_from_patient(self) -> None:
         if self._begun is None and self.form.finder.input.has_focus:
-            (
-                self.form.note
-                if self._chosen is not None or (self._may_choose and self._line.tests)
-                else self.form.tests
-            ).focus()
+            known = self._chosen is not None or (self._may_choose and self._line.tests)
+            (self.form.note if known else self.form.tests).focus()
 
     def on_patient_finder_nobody(self, event: PatientFinder.Nobody) -> None:
         event.stop()
@@ -294,9 +295,8 @@ class Booking(Dialog[Outcome]):
         self._holding.lost()
         why = sentence(outcome.reason or "refused", outcome.numbers)
         nearest = [Offer((slot,)) for slot in outcome.alternatives] if len(outcome.verdicts) == 1 else []
-        self.form.say_problem(
-            text(f"✕ REFUSED  {why}" + (" The nearest free places are these." if nearest else ""), "$text-error")
-        )
+        why += " The nearest free places are these." if nearest else ""
+        self.form.say_problem(text(f"✕ REFUSED  {why}", "$text-error"))
         self.form.offers.show(nearest or [one for one in self.form.offers.shown if not _same(one, outcome)])
         self.form.offers.focus()
         self._say_state()
@@ -355,7 +355,7 @@ class Booking(Dialog[Outcome]):
             return
         self._holding.booked()
         patient = self._patient
-        who = f"{patient.name} {patient.mrn}" if patient is not None else ""
+        who = f"{patient.name} {patient.mrn}".strip() if patient is not None else ""
         if outcome.outcome == "booked":
             reference = outcome.verdicts[0].reference or ""
             self.desk.did(f"BOOKED {reference}.", of_appointment(reference))

@@ -21,7 +21,7 @@ from ...core.errors import BookcliError
 from ...core.model.patients import Patient
 from ...core.services import patients
 from ..kit import Notice, Table, View, literal, said, text
-from ..widgets.appointment_facts import MARKS
+from ..widgets.appointment_facts import marked
 from ..widgets.patient_facts import facts
 from ..widgets.patient_finder import PatientFinder
 from .edit_patient import EditPatient
@@ -36,6 +36,8 @@ KEYS = "esc leaves the line, w goes back to it"
 class PatientsScreen(View):
     """Shows nobody until somebody was chosen."""
 
+    # Else the line would get it back from every dialog, and eat keys that are meant for whoever is shown.
+    AUTO_FOCUS = ""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "find", "Find", id="patients.find"),
         Binding("e", "edit", "Edit", id="patients.edit"),
@@ -57,7 +59,7 @@ class PatientsScreen(View):
         with Horizontal(id="record"):
             with VerticalScroll(id="who", can_focus=False):
                 yield Static(id="facts")
-            yield Table(("When", "", "Test", "Where", "Status", "Reference"), self._cells, _reference)
+            yield Table(("When", "", "Test", "Status", "Reference", "Where"), self._cells, _reference)
 
     def on_mount(self) -> None:
         self._forget()
@@ -104,6 +106,11 @@ class PatientsScreen(View):
         self.notice("loading", "The record is on its way.")
         self.reload()
 
+    def resumed(self) -> None:
+        if self.focused is None and not self._number:
+            self.finder.input.focus()
+        super().resumed()
+
     def placed(self) -> None:
         """Patients are the same at every site."""
 
@@ -111,16 +118,16 @@ class PatientsScreen(View):
         """Asks anew for the record; what is shown stays until the answer is there."""
         number = self._number
         if number:
-            known = partial(self._known, number)
-            self.call(patients.get, number, on_done=known, on_error=self._failed, group="record")
+            known, failed = partial(self._known, number), partial(self._failed, number)
+            self.call(patients.get, number, on_done=known, on_error=failed, group="record")
         else:
             for finder in self.query(PatientFinder):
                 finder.look()
 
     def _known(self, number: str, found: Patient) -> None:
         if number == self._number:
-            listed = partial(self._listed, number, found)
-            how: dict[str, Any] = {"on_done": listed, "on_error": self._failed, "group": "record"}
+            listed, failed = partial(self._listed, number, found), partial(self._failed, number)
+            how: dict[str, Any] = {"on_done": listed, "on_error": failed, "group": "record"}
             self.call(partial(patients.appointments, past=True), number, **how)
 
     def _listed(self, number: str, found: Patient, rows: list[Fact]) -> None:
@@ -145,19 +152,21 @@ class PatientsScreen(View):
         self.refresh_bindings()
         self.say_frame()
 
-    def _failed(self, problem: BookcliError) -> None:
-        self._failing = True
+    def _failed(self, number: str, problem: BookcliError) -> None:
         self.desk.explain(problem)
+        if number != self._number:
+            return
+        self._failing = True
         if self._patient is None:
             self.notice("error", text(said(problem)), hint="r tries again")
 
     def _cells(self, row: Fact) -> tuple[object, ...]:
         start = clock.to_local(row["starts_at"], row["zone"])
-        mark, _ = MARKS.get(row["status"], ("○", ""))
-        when = f"{start:%a %d %b %Y %H:%M}"
+        year = " %Y" if start.year != clock.today(row["zone"]).year else ""
+        when = f"{start:%a %d %b{year} %H:%M}"
         where = f"{row['resource']}, {row['site']}"
         ahead = "ahead" if _is_ahead(row) else ""
-        return (when, ahead, row["test_name"], where, f"{mark} {row['status']}", row["reference"])
+        return (when, ahead, row["test_name"], marked(row["status"]), row["reference"], where)
 
     # Keys
 

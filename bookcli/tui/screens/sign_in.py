@@ -97,7 +97,8 @@ class SignIn(Dialog[Entered]):
         yield Static(text(self._why), classes="more", id="why")
         yield Field("Name", checked_name, value=self._who, id="name")
         yield Field("Password", password=True, id="password")
-        yield Static(Content("Enter signs in, ctrl+q quits."), classes="more")
+        mine = " Whose servers these are needs no password." if self.desk.context.embedded else ""
+        yield Static(Content(f"Enter signs in, ctrl+q quits.{mine}"), classes="more")
 
     def on_mount(self) -> None:
         self.query_one("#why").display = bool(self._why)

@@ -15,7 +15,7 @@ from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model.board import Board, Cell
 from ..calls import Later
-from ..kit import SIGN_IN, Dialog, Notice, Table, text, together
+from ..kit import SIGN_IN, Dialog, Notice, Table, said, text, together
 from ..widgets.slot_detail import count
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Slot(Dialog[str]):
             notice.say("empty", "Nobody is booked here.", "n books here" if self.desk.opens("booking") else "")
 
     def _failed(self, problem: BookcliError) -> None:
-        self.query_one(Notice).say("error", text(problem.message), text(problem.hint).plain)
+        self.query_one(Notice).say("error", text(said(problem)), "r tries again")
         if problem.code in SIGN_IN:
             self.desk.explain(problem)
 

@@ -22,13 +22,21 @@ MARKS = {
     "noshow": ("▲", "$text-warning"),
     "entered-in-error": ("✕", "$text-muted"),
 }
+WORDS = {"entered-in-error": "taken back"}
+"""What a status is called where its own name would say nothing to a clerk."""
 WORD = 9
 
 
 def heading(facts: Mapping[str, Any]) -> Content:
     """Reference and status, the status by glyph and word."""
-    mark, style = MARKS.get(facts["status"], ("○", "$text-muted"))
-    return Content.assemble((facts["reference"], "bold"), "  ", (f"{mark} {facts['status']}", style))
+    _, style = MARKS.get(facts["status"], ("○", "$text-muted"))
+    return Content.assemble((facts["reference"], "bold"), "  ", (marked(facts["status"]), style))
+
+
+def marked(status: str) -> str:
+    """A status by glyph and word."""
+    mark, _ = MARKS.get(status, ("○", ""))
+    return f"{mark} {WORDS.get(status, status)}"
 
 
 def brief(facts: Mapping[str, Any]) -> str:

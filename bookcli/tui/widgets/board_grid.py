@@ -6,7 +6,7 @@ What must stay true: how full a slot is can be read without any colour; drawing 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, time
 from itertools import chain
 from typing import ClassVar
 
@@ -101,7 +101,7 @@ class BoardGrid(ScrollView, can_focus=True):
     # What is shown
 
     def show(self, board: Board, now: datetime, marked: frozenset[int] | None = None) -> None:
-        """Shows a board; the cursor stays at its resource and time when they are still there.
+        """Shows a board; the cursor stays at its resource and time of day when they are still there.
 
         `marked`: the slots of what is moved here, if anything is.
         """
@@ -111,7 +111,7 @@ class BoardGrid(ScrollView, can_focus=True):
         was, moment = self._place()
         self._board, self._now = board, now
         self._column = next((n for n, one in enumerate(board.columns) if one.code == was), 0)
-        later = (n for n, row in enumerate(board.rows) if moment is not None and row >= moment)
+        later = (n for n, row in enumerate(board.rows) if moment is not None and _time(board, row) >= moment)
         self._row = next(later, max(len(board.rows) - 1, 0)) if moment is not None else self._row_of(now)
         self._arrange()
         self.post_message(self.Moved())
@@ -139,11 +139,11 @@ class BoardGrid(ScrollView, can_focus=True):
             return None
         return self._board.grid[self._column][self._row]
 
-    def _place(self) -> tuple[str, datetime | None]:
+    def _place(self) -> tuple[str, time | None]:
         board = self._board
         if board is None or not board.columns or not board.rows:
             return "", None
-        return board.columns[self._column].code, board.rows[self._row]
+        return board.columns[self._column].code, _time(board, board.rows[self._row])
 
     def _row_of(self, now: datetime) -> int:
         """The row that runs now; the first one on another day."""
@@ -298,6 +298,11 @@ class BoardGrid(ScrollView, can_focus=True):
             self._go(column, row)
             if again:
                 self.action_choose()
+
+
+def _time(board: Board, row: datetime) -> time:
+    """The local time of day of a row: the same on another day, and at another site."""
+    return clock.to_local(row, board.place.zone).time()
 
 
 def _fitted(words: str, width: int) -> str:

@@ -6,7 +6,7 @@ What must stay true: they tell by word and glyph as well as by colour, and chang
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events
 from textual.content import Content
@@ -35,7 +35,12 @@ def length(seconds: float) -> str:
 
 
 class FrameLine(Static):
-    """A line that looks again four times a second and is drawn only when it says something else."""
+    """A line that looks again four times a second and is drawn only when it says something else.
+
+    `SEEN_BELOW`: also while a dialog covers the screen; not where another height would move what is below.
+    """
+
+    SEEN_BELOW: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__(Content(""))
@@ -56,7 +61,7 @@ class FrameLine(Static):
 
     def look(self) -> None:
         """Says what is true now."""
-        if not self.screen.is_active:
+        if not (self.screen.is_current if self.SEEN_BELOW else self.screen.is_active):
             return
         content = self.content_now()
         if self._said is None or content != self._said:
@@ -111,14 +116,27 @@ class Banner(FrameLine):
     DEFAULT_CSS = "Banner { height: auto; padding: 0 1; display: none; }"
 
     def content_now(self) -> Content:
-        lights, view = self.desk.lights, cast("View", self.screen)
-        if lights is None or lights.database == "ok":
-            self.display = False
+        self.display = away(self.desk)
+        if not self.display:
             return Content("")
-        self.display = True
-        age = view.as_of()
+        age = cast("View", self.screen).as_of()
         shown = f" What you see is {length(age)} old." if age is not None else ""
         return Content(f"▲ The database does not answer.{shown} Bookings are kept and said to be PENDING.")
+
+
+def waiting(desk: DeskApp) -> Content | None:
+    """How long an answer takes already, of how long it may take; None while nobody has to wait for long."""
+    waited = desk.calls.waited()
+    if waited < PATIENT_SECONDS:
+        return None
+    glyph = _SPINNER[int(waited / TICK) % len(_SPINNER)] if desk.moves else "…"
+    deadline = desk.context.settings.deadline_seconds
+    return Content.styled(f"{glyph} {waited:.0f} s of {deadline:.0f}", "$text-warning")
+
+
+def away(desk: DeskApp) -> bool:
+    """Whether the database is known not to answer."""
+    return desk.lights is not None and desk.lights.database == "away"
 
 
 class KeyLine(Footer):
@@ -126,22 +144,28 @@ class KeyLine(Footer):
 
     def __init__(self) -> None:
         super().__init__(compact=True, show_command_palette=False)
+        self._shown: object = None
 
     async def recompose(self) -> None:
         # A covered screen is not laid out: keys that are made anew there would be a blank line until it is uncovered.
         if self.is_attached and self.screen.is_active:
-            await super().recompose()
+            # Whoever goes to another screen and back finds the same keys; to make them anew is half of what that costs.
+            shown = [(one.binding, one.enabled, one.tooltip) for one in self.screen.active_bindings.values()]
+            if shown != self._shown:
+                self._shown = shown
+                await super().recompose()
 
 
 class StatusBar(FrameLine):
     """The last line: site and person, the lights, what waits, the clock of the site; and how long an answer takes."""
 
     DEFAULT_CSS = "StatusBar { height: 1; padding: 0 1; }"
+    SEEN_BELOW = True
 
     def content_now(self) -> Content:
         parts = [part for part in (self._who(), *self._lights(), self._pending()) if part is not None]
         left = Content("  ").join(parts)
-        right = Content("  ").join([part for part in (self._busy(), self._clock()) if part is not None])
+        right = Content("  ").join([part for part in (waiting(self.desk), self._clock()) if part is not None])
         room = self.content_size.width - left.cell_length - right.cell_length
         return Content.assemble(left, " " * max(room, 2), right)
 
@@ -165,14 +189,6 @@ class StatusBar(FrameLine):
     def _pending(self) -> Content | None:
         waiting = self.desk.lights.waiting if self.desk.lights is not None else 0
         return Content.styled(f"◷ {waiting} PENDING", "$text-warning bold") if waiting else None
-
-    def _busy(self) -> Content | None:
-        waited = self.desk.calls.waited()
-        if waited < PATIENT_SECONDS:
-            return None
-        glyph = _SPINNER[int(waited / TICK) % len(_SPINNER)] if self.desk.moves else "…"
-        deadline = self.desk.context.settings.deadline_seconds
-        return Content.styled(f"{glyph} {waited:.0f} s of {deadline:.0f}", "$text-warning")
 
     def _clock(self) -> Content | None:
         site = self.desk.site

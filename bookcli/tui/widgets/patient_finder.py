@@ -23,6 +23,7 @@ from ...core.model.patients import Patient, is_mrn
 from ...core.model.text import visible
 from ...core.services import patients
 from .choice_list import ChoiceList
+from .frame import away
 
 if TYPE_CHECKING:
     from ..app import DeskApp
@@ -117,6 +118,13 @@ class PatientFinder(Vertical):
     def on_mount(self) -> None:
         if self._ahead:
             self._desk.ahead.watch(self.input)
+        self.set_interval(1.0, self._look_again)
+
+    def _look_again(self) -> None:
+        """What could not be looked for is, as soon as the database answers again."""
+        desk = cast("DeskApp", self.app)
+        if self._away and not away(desk) and not desk.calls.is_asking(self, "find"):
+            self.look()
 
     def choose(self, patient: Patient) -> None:
         """Chooses somebody: the list gives way to one line about them."""
@@ -182,7 +190,7 @@ class PatientFinder(Vertical):
             return
         self._waits = False
         entered, self._entered = self._entered, False
-        if entered and len(found) == 1:
+        if entered and len(found) <= 1:
             self._take()
         self._desk.ahead.release(self.input)
 
