@@ -2529,6 +2529,8 @@ BEGIN
                FROM appointment_facts f WHERE f.appointment_id IN (SELECT m.appointment_id FROM unnest(moves) m));
     BEGIN
       opened := reopen_as(acting, which);
+      -- As in undo: all of them leave before the first is back.
+      PERFORM free_places(ARRAY(SELECT m.appointment_id FROM unnest(moves) m));
       FOREACH one IN ARRAY moves LOOP
         answer := undo_one(one);
         IF answer NOT IN ('undone', 'message-sent') THEN

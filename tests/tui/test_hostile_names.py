@@ -30,9 +30,10 @@ SHOWN_AT: dict[str, Shows] = {
 OVER_THE_BOARD: tuple[Shows, ...] = (
     (("home", "enter"), "P1"),
     (("enter",), "y Copy"),
+    (("x",), "Cancel it"),
+    (("escape", "m"), "◆ Moving"),
     (("m",), "From "),
-    (("escape", "x"), "Cancel it"),
-    (("escape", "escape", "escape", "s"), "south"),
+    (("escape", "escape", "s"), "south"),
     (("escape", "f"), "every test"),
     (("escape", "slash", "text:P1"), "number P1"),
     (("escape", "right", "end"), "✕ closed"),

@@ -145,8 +145,8 @@ class Affecting(Dialog[Result]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "leave", "Cancel", id="closing.cancel", show=False),
-        Binding("left", "app.focus_previous", show=False),
-        Binding("right", "app.focus_next", show=False),
+        Binding("left", "app.focus_previous", id="closing.before", show=False),
+        Binding("right", "app.focus_next", id="closing.after", show=False),
         Binding("up,down", "walk", "Who", id="closing.who", show=False),
     ]
 

@@ -25,8 +25,8 @@ class Form(Dialog[Result], Generic[Result]):
     """Fields are name → (label, example), with the values they begin with. Override `check` and `go`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("down", "app.focus_next", show=False),
-        Binding("up", "app.focus_previous", show=False),
+        Binding("down", "app.focus_next", id="form.after", show=False),
+        Binding("up", "app.focus_previous", id="form.before", show=False),
     ]
 
     def __init__(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -21,10 +21,10 @@ from ...core.errors import BookcliError, NotAllowed
 from ...core.model.board import Place
 from ...core.model.schedules import Closure, Weekly, shown_time, shown_weekdays, weekly
 from ..calls import Following, Later
-from ..kit import Confirm, Dialog, Notice, Table, View, literal, said, text
+from ..kit import Confirm, Notice, Table, View, literal, said, text
 from ..undoing import Undo
 from .affected import Affected
-from .closing import Affecting, Closing, Result, span
+from .closing import Closing, Result, span
 from .weekly_hours import Done, EndHours, Publishing, WeeklyHours
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 else:
     opening_hours, schedules, slots = Later("opening_hours"), Later("schedules"), Later("slots")
 
-DIALOGS: tuple[type[Dialog[Any]], ...] = (WeeklyHours, EndHours, Publishing, Closing, Affecting, Affected)
 PERMISSION = "manage-schedules"
 NOT_ALLOWED = "Your role may read the schedules, and not change them."
 BURST_SECONDS = 1.0
