@@ -36,15 +36,14 @@ Painted = Callable[[str, set[int]], bool]
 
 @dataclass(frozen=True)
 class Screen:
-    """A screen: the keys that open it, what is there then, `asks` for a question that will hang, then what is measured.
+    """A screen: what opens it, and is there then, key by key; `asks` for a question that will hang; what is measured.
 
     `line` leads to a line to type in and `leaves` back from it, both empty where there is none; `tabs` go elsewhere and
     back.
     """
 
     name: str
-    opens: tuple[tuple[str, ...], ...]
-    shows: str
+    opens: tuple[tuple[str, str], ...]
     asks: str
     line: str
     leaves: str
@@ -52,12 +51,14 @@ class Screen:
 
 
 SCREENS = (
-    Screen("board", (), "1/100", "r", "/", "escape", ("5", "1")),
-    Screen("waiting room", (("2",),), "● booked", "r", "w", "escape", ("1", "2")),
-    Screen("patients", (("3",), ("text:B1",), ("enter",)), "● booked", "r", "w", "escape", ("1", "3")),
-    Screen("pending", (("4",),), "waiting, not booked", "s", "", "", ("1", "4")),
-    Screen("messages", (("5",),), "◷ waiting", "r", "", "", ("1", "5")),
-    Screen("booking dialog", (("b",), ("text:B2",)), "nothing ahead", "text:0", "end", "", ("tab", "shift+tab")),
+    Screen("board", (("1", "1/100"),), "r", "/", "escape", ("5", "1")),
+    Screen("waiting room", (("2", "● booked"),), "r", "w", "escape", ("1", "2")),
+    Screen(
+        "patients", (("3", "Who is it?"), ("text:B1", "born ?"), ("enter", "● booked")), "r", "w", "escape", ("1", "3")
+    ),
+    Screen("pending", (("4", "waiting, not booked"),), "s", "", "", ("1", "4")),
+    Screen("messages", (("5", "◷ waiting"),), "r", "", "", ("1", "5")),
+    Screen("booking dialog", (("b", "for whoever"), ("text:B2", "born ?")), "text:0", "end", "", ("tab", "shift+tab")),
 )
 
 
@@ -97,10 +98,10 @@ def _fill(place: ground.Ground, database: str) -> None:
 
 def _opens(desk: Terminal, screen: Screen) -> None:
     desk.sees("bench bench", " worker")
-    for keys in screen.opens:
-        desk.press(*keys)
+    for key, words in screen.opens:
+        desk.press(key)
+        desk.sees(words)
         desk.rests(0.5)
-    desk.sees(screen.shows)
 
 
 def _answers(desk: Terminal, screen: Screen) -> Iterator[float]:
