@@ -242,6 +242,30 @@ async def messages(seat: Seat) -> None:
     await still(seat, "▲ failed", "◷ waiting", "t Send again")
 
 
+async def schedules_view(seat: Seat) -> None:
+    hours = {"site": "north", "weekdays": "mon-fri", "opens": "8", "closes": "16"}
+    for resource, minutes, capacity in (("mri-1", "30", "1"), ("lab", "20", "4")):
+        schedules.add(seat.app.context, {**hours, "resource": resource, "slot_minutes": minutes, "capacity": capacity})
+    await seat.press("6")
+    await still(seat, "mon-fri", "1 closed ahead", "Maintenance", "c Close")
+
+
+async def closing(seat: Seat) -> None:
+    await schedules_view(seat)
+    await seat.press("down", "c")
+    await still(seat, "Close for a time", "mri-1")
+    await seat.press(f"paste:{DAY} 8:00", "enter", f"paste:{DAY} 10:30", "enter")
+    await seat.press("paste:repair", "enter")
+    await still(seat, "Close mri-1", "Наталья Иванова", "Close only")
+
+
+async def reports(seat: Seat) -> None:
+    await seat.press("7")
+    await still(seat, "How full")
+    await seat.press("d", f"paste:{DAY}", "enter")
+    await still(seat, "Laboratory", "09:00" if seat.app.size.width > 100 else "09")
+
+
 async def sign_in(seat: Seat) -> None:
     await board(seat)
     await seat.press("ctrl+l")
@@ -254,8 +278,9 @@ async def sign_in(seat: Seat) -> None:
     [
         *(board, keys, booking, new_patient, quick, appointment, cancelling, moving, moving_on_board),
         *(waiting_room, patients, edit_patient, pending, messages, sign_in),
+        *(schedules_view, closing, reports),
     ],
-    ids=lambda play: play.__name__.replace("_", "-").replace("keys", "help"),
+    ids=lambda play: play.__name__.replace("_", "-").replace("keys", "help").removesuffix("-view"),
 )
 def test_a_screen_looks_as_it_did(
     snap_compare: Compare, far_day: Clinic, size: tuple[int, int], play: Callable[[Seat], Any]
