@@ -138,7 +138,7 @@ BEGIN
       || substr(alphabet, (z & 31)::integer + 1, 1)
       || substr(alphabet, (-luhn & 31)::integer + 1, 1);
 END $$;
-COMMENT ON FUNCTION reference_of(bigint) IS 'The reference of an appointment, such as 7F3K-Q2MD; an error outside 1 to 2^35 - 1.';
+COMMENT ON FUNCTION reference_of(bigint) IS 'The reference of an appointment, such as 7F3K-Q2MG; an error outside 1 to 2^35 - 1.';
 
 CREATE FUNCTION appointment_id_of(reference text) RETURNS bigint
 LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE AS $$

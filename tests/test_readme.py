@@ -16,7 +16,7 @@ from tests.valkeys import Valkey
 
 README = Path(__file__).parents[1].joinpath("README.md").read_text(encoding="utf-8")
 BOOKCLI = Path(sys.executable).with_name("bookcli")
-PLACEHOLDER = "7F3K-Q2MD"
+PLACEHOLDER = "7F3K-Q2MG"
 ASK_FOR_A_PASSWORD = {"db", "login", "staff", "passwd"}
 PASSWORDS = "words on a slip of paper\nwords of my own\n"
 

@@ -99,8 +99,8 @@ def reschedule(
 
     \b
     Examples:
-      bookcli reschedule 7F3K-Q2MD --slot 124
-      bookcli reschedule 7F3K-Q2MD --site north --at 'fri 14:00'
+      bookcli reschedule 7F3K-Q2MG --slot 124
+      bookcli reschedule 7F3K-Q2MG --site north --at 'fri 14:00'
     """
     from ..core.model.requests import BookingRequest  # noqa: PLC0415 - the driver comes after the words are understood
     from ..core.services import appointments, places  # noqa: PLC0415 - likewise
@@ -122,8 +122,8 @@ def confirm(
 
     \b
     Examples:
-      bookcli confirm 7F3K-Q2MD
-      bookcli confirm 7F3K-Q2MD --visit
+      bookcli confirm 7F3K-Q2MG
+      bookcli confirm 7F3K-Q2MG --visit
     """
     from ..core.services import appointments  # noqa: PLC0415 - the driver comes after the words are understood
 
@@ -139,7 +139,7 @@ def release(desk: Desk, reference: params.Reference) -> None:
 
     \b
     Examples:
-      bookcli release 7F3K-Q2MD
+      bookcli release 7F3K-Q2MG
     """
     from ..core.services import appointments  # noqa: PLC0415 - the driver comes after the words are understood
 
@@ -157,8 +157,8 @@ def cancel(
 
     \b
     Examples:
-      bookcli cancel 7F3K-Q2MD
-      bookcli cancel 7F3K-Q2MD --reason prov --yes
+      bookcli cancel 7F3K-Q2MG
+      bookcli cancel 7F3K-Q2MG --reason prov --yes
     """
     from ..core.services import appointments, pending  # noqa: PLC0415 - the driver comes after the words are understood
 
@@ -176,7 +176,7 @@ def show(desk: Desk, reference: params.Reference) -> None:
 
     \b
     Examples:
-      bookcli show 7F3K-Q2MD
+      bookcli show 7F3K-Q2MG
       bookcli show 7f3k q2md --json
     """
     from ..core.services import appointments  # noqa: PLC0415 - the driver comes after the words are understood
@@ -190,7 +190,7 @@ def arrive(desk: Desk, reference: params.Reference) -> None:
 
     \b
     Examples:
-      bookcli arrive 7F3K-Q2MD
+      bookcli arrive 7F3K-Q2MG
     """
     _set_status(desk, reference, "arrived")
 
@@ -200,7 +200,7 @@ def check_in(desk: Desk, reference: params.Reference) -> None:
 
     \b
     Examples:
-      bookcli check-in 7F3K-Q2MD
+      bookcli check-in 7F3K-Q2MG
     """
     _set_status(desk, reference, "checked-in")
 
@@ -210,7 +210,7 @@ def fulfil(desk: Desk, reference: params.Reference) -> None:
 
     \b
     Examples:
-      bookcli fulfil 7F3K-Q2MD
+      bookcli fulfil 7F3K-Q2MG
     """
     _set_status(desk, reference, "fulfilled")
 
@@ -220,7 +220,7 @@ def noshow(desk: Desk, reference: params.Reference) -> None:
 
     \b
     Examples:
-      bookcli noshow 7F3K-Q2MD
+      bookcli noshow 7F3K-Q2MG
     """
     _set_status(desk, reference, "noshow")
 

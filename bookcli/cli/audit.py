@@ -91,7 +91,7 @@ def list_(
     Examples:
       bookcli audit list --patient P1
       bookcli audit list --action look --from yesterday
-      bookcli audit list --reference 7F3K-Q2MD -o csv
+      bookcli audit list --reference 7F3K-Q2MG -o csv
     """
     from ..core.services import audit  # noqa: PLC0415 - the driver comes after the words are understood
 

@@ -199,7 +199,7 @@ def overview() -> str:
         "Examples:",
         "  bookcli slots --test mri --on tomorrow",
         "  bookcli book --patient P1 --test mri --site north --at 'tomorrow 9:20'",
-        "  bookcli cancel 7F3K-Q2MD",
+        "  bookcli cancel 7F3K-Q2MG",
         "",
         "bookcli COMMAND -h explains a command; bookcli help environment|exit-codes|formats|import-format a topic.",
     ]

@@ -64,7 +64,7 @@ def list_(
     \b
     Examples:
       bookcli notification list --state failed
-      bookcli notification list --reference 7F3K-Q2MD
+      bookcli notification list --reference 7F3K-Q2MG
     """
     from ..core.model.messages import STATES  # noqa: PLC0415 - after the words are understood
     from ..core.services import notifications  # noqa: PLC0415 - likewise
@@ -125,8 +125,8 @@ def preview(
 
     \b
     Examples:
-      bookcli message preview 7F3K-Q2MD
-      bookcli message preview 7F3K-Q2MD --kind reminder --channel sms
+      bookcli message preview 7F3K-Q2MG
+      bookcli message preview 7F3K-Q2MG --kind reminder --channel sms
     """
     from ..core.services import notifications  # noqa: PLC0415 - the driver comes after the words are understood
 

@@ -101,7 +101,7 @@ Period = Annotated[
 ]
 Key = Annotated[str, typer.Option("--key", metavar="UUID", help="Request key: the same key never books twice.")]
 Reference = Annotated[
-    str, typer.Argument(metavar="REFERENCE", autocompletion=complete_references, help="As in 7F3K-Q2MD.")
+    str, typer.Argument(metavar="REFERENCE", autocompletion=complete_references, help="As in 7F3K-Q2MG.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Resource = Annotated[str, typer.Option("--resource", metavar="CODE", parser=code, help="Code of the resource.")]

@@ -39,7 +39,7 @@ def undo(
     \b
     Examples:
       bookcli undo
-      bookcli undo 7F3K-Q2MD
+      bookcli undo 7F3K-Q2MG
       bookcli undo --list
     """
     from ..core.services import undo  # noqa: PLC0415 - the driver comes after the words are understood

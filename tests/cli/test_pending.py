@@ -147,10 +147,10 @@ def test_a_visit_with_its_slots_waits_and_one_without_is_not_kept(bookcli: Shell
     "words",
     [
         ("hold", "--patient", "P1", "--test", "mri", "--slot", "1"),
-        ("reschedule", "7F3K-Q2MD", "--slot", "1"),
-        ("cancel", "7F3K-Q2MD", "--yes"),
-        ("confirm", "7F3K-Q2MD"),
-        ("arrive", "7F3K-Q2MD"),
+        ("reschedule", "7F3K-Q2MG", "--slot", "1"),
+        ("cancel", "7F3K-Q2MG", "--yes"),
+        ("confirm", "7F3K-Q2MG"),
+        ("arrive", "7F3K-Q2MG"),
     ],
 )
 def test_what_cannot_wait_says_that_nothing_was_kept(bookcli: Shell, spool: Spool, words: tuple[str, ...]) -> None:

@@ -48,6 +48,12 @@ def test_a_preview_shows_the_patients_own_way_or_the_one_that_is_asked_for(clini
     assert refused.returncode == 2 and "email, sms, webhook" in refused.stderr
 
 
+def test_a_preview_needs_no_sender(clinic: Clinic) -> None:
+    (reference,) = book(clinic, 1)
+    shown = said("message", "preview", reference, "--channel", "email")
+    assert shown.returncode == 0 and "ORGANIZER:mailto:nobody@sender.invalid" in shown.stdout, shown
+
+
 def test_a_test_message_goes_to_an_address_that_is_never_an_argument(
     clinic: Clinic, ways: None, mail: MailServer, web: WebServer
 ) -> None:
@@ -57,7 +63,7 @@ def test_a_test_message_goes_to_an_address_that_is_never_an_argument(
     assert message["To"] == "me@clinic.example" and message.get_body(("html",)) is not None
     assert said("message", "send-test", "--channel", "sms", stdin="+49 30 901820\n").returncode == 0
     (post,) = web.posts
-    assert post.path == "/to/+4930901820" and "7F3K-Q2MD" in post.json["message"]
+    assert post.path == "/to/+4930901820" and "7F3K-Q2MG" in post.json["message"]
     assert said("message", "send-test", "me@clinic.example").returncode == 2
     assert clinic.row("SELECT count(*) FROM notification") == (0,)
 

@@ -97,7 +97,7 @@ def specimen(kind: str, language: str, channel: str = "email") -> Outgoing:
         message_id=uuid.UUID(int=0),
         kind=kind,
         attempts=1,
-        reference="7F3K-Q2MD",
+        reference="7F3K-Q2MG",
         appointment_version=0,
         starts_at=start,
         ends_at=start,

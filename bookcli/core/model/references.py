@@ -17,7 +17,7 @@ _AS_TYPED = str.maketrans("abcdefghijklmnopqrstuvwxyzOIL", "ABCDEFGH1JK1MN0PQRST
 
 
 def reference_of(appointment_id: int) -> str:
-    """The reference of an appointment, e.g. `7F3K-Q2MD`. Raises ValueError outside 1 … 2³⁵-1."""
+    """The reference of an appointment, e.g. `7F3K-Q2MG`. Raises ValueError outside 1 … 2³⁵-1."""
     if not 0 < appointment_id <= _MASK:
         raise ValueError("an appointment id lies between 1 and 2**35 - 1")
     scrambled = _scramble(appointment_id)
@@ -67,5 +67,5 @@ def _check_digit(digits: list[int]) -> int:
 
 def _invalid() -> InvalidInput:
     return InvalidInput(
-        "This is not a reference.", hint="check the characters; it looks like 7F3K-Q2MD", code="reference-invalid"
+        "This is not a reference.", hint="check the characters; it looks like 7F3K-Q2MG", code="reference-invalid"
     )

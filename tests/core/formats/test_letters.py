@@ -38,7 +38,7 @@ def about(kind: str = "confirmation", language: str = "en", **more: object) -> O
 def test_a_text_message_fits_into_one_and_says_what_must_be_known(tmp_path: Path, kind: str, language: str) -> None:
     text = letters.write_short([about(kind, language)], tmp_path)
     assert sms_parts(text) == 1 and "\n" not in text and "  " not in text
-    assert ("7F3K-Q2MD" in text) == (kind != "refusal") and "9:30" in text and "+49 30 901820" in text
+    assert ("7F3K-Q2MG" in text) == (kind != "refusal") and "9:30" in text and "+49 30 901820" in text
     assert "Ana" not in text and "Blood" not in text and "eat" not in text
 
 

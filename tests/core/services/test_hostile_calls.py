@@ -42,7 +42,7 @@ CALLS: dict[str, Callable[[Clinic, str], Any]] = {
     "a note": lambda clinic, text: _book(clinic, note=text),
     "what to show": lambda clinic, text: appointments.show(clinic.context, text),
     "what to cancel": lambda clinic, text: appointments.cancel(clinic.context, text),
-    "why to cancel": lambda clinic, text: appointments.cancel(clinic.context, "7F3K-Q2MD", text),
+    "why to cancel": lambda clinic, text: appointments.cancel(clinic.context, "7F3K-Q2MG", text),
     "a test to find": lambda clinic, text: slots.find(clinic.context, Search(text, (clinic.day(), clinic.day()))),
     "a site to find": lambda clinic, text: slots.find(
         clinic.context, Search("mri", (clinic.day(), clinic.day()), sites=[text])
