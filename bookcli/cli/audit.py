@@ -42,7 +42,7 @@ ENTRIES = View(
     ),
     (
         ("Row", lambda record: str(record["audit"])),
-        ("When", lambda record: record["at"][:19]),
+        ("When, UTC", lambda record: record["at"][:19].replace("T", " ")),
         ("Who", lambda record: record["staff"] or record["actor"]),
         ("From", lambda record: record["source"]),
         ("What", lambda record: record["action"]),

@@ -73,6 +73,7 @@ def list_(
         raise InvalidInput("There is no such state.", hint="One of " + ", ".join(STATES), code="state-unknown")
     found = notifications.list_(desk.context, state=state, reference=reference, site=site, most=limit)
     desk.output.show(MESSAGES, [_record(row) for row in found])
+    desk.talk.note("" if found else "There is no such message.")
 
 
 def show(desk: Desk, number: Number) -> None:

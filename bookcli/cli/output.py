@@ -40,7 +40,14 @@ class View:
 
 
 def _field(name: str) -> Callable[[Record], str]:
-    return lambda record: plain(record.get(name))
+    return lambda record: _readable(plain(record.get(name)))
+
+
+def _readable(text: str) -> str:
+    """A moment as people write it: `2026-12-01 09:30`, with `UTC` when it is in no site's time; else the text."""
+    if not (18 < len(text) < 40 and text[4:5] == text[7:8] == "-" and text[10:11] == "T"):
+        return text
+    return f"{text[:10]} {text[11:16]}" + (" UTC" if text.endswith(("+00:00", "Z")) else "")
 
 
 class Output:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,7 +45,7 @@ def utilisation(
     from ..core.services import places, reports  # noqa: PLC0415 - the driver comes after the words are understood
 
     days = places.days(desk.context, [site] if site else [], on, from_, to)
-    desk.output.show(UTILISATION, reports.utilisation(desk.context, days, site))
+    _show(desk, UTILISATION, reports.utilisation(desk.context, days, site))
 
 
 def noshow(
@@ -60,7 +60,7 @@ def noshow(
     from ..core.services import places, reports  # noqa: PLC0415 - the driver comes after the words are understood
 
     days = places.days(desk.context, [site] if site else [], on, from_, to)
-    desk.output.show(NOSHOW, reports.noshow(desk.context, days, site))
+    _show(desk, NOSHOW, reports.noshow(desk.context, days, site))
 
 
 def lead_time(
@@ -75,4 +75,9 @@ def lead_time(
     from ..core.services import places, reports  # noqa: PLC0415 - the driver comes after the words are understood
 
     days = places.days(desk.context, [site] if site else [], on, from_, to)
-    desk.output.show(LEAD_TIME, reports.lead_time(desk.context, days, site))
+    _show(desk, LEAD_TIME, reports.lead_time(desk.context, days, site))
+
+
+def _show(desk: Desk, view: View, rows: list[dict[str, Any]]) -> None:
+    desk.output.show(view, rows)
+    desk.talk.note("" if rows else "There is nothing in that period; --on 'last month' is another.")

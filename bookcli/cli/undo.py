@@ -45,7 +45,9 @@ def undo(
     from ..core.services import undo  # noqa: PLC0415 - the driver comes after the words are understood
 
     if list_:
-        desk.output.show(UNDOABLE, [_step(row) for row in undo.possible(desk.context)])
+        steps = [_step(row) for row in undo.possible(desk.context)]
+        desk.output.show(UNDOABLE, steps)
+        desk.talk.note("" if steps else "There is nothing that you could take back.")
         return
     undone = undo.undo(desk.context, reference)
     records = [views.appointment(one) for one in undone.verdicts]

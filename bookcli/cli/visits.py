@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,4 +122,4 @@ def _pairs(take: list[str]) -> list[tuple[str, int]]:
 
 
 def _names(tests: str) -> list[str]:
-    return [params.code(word) for word in tests.replace(",", "+").split("+") if word.strip()]
+    return [params.code(word) for word in re.split(r"[+,\s]+", tests) if word]

@@ -65,6 +65,7 @@ def list_(desk: Desk, site: params.Site = "", test: MaybeTest = "") -> None:
 
     rows = waitlist.list_(desk.context, site=site, test=test)
     desk.output.show(WAITING, [_record(row) for row in rows])
+    desk.talk.note("" if rows else "Nobody waits.")
 
 
 def remove(desk: Desk, number: Number) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.cli.commands import Shell
 from tests.clinic import Clinic
 
@@ -10,6 +12,7 @@ def test_undo_shows_what_is_possible_and_takes_back_the_last(bookcli: Shell, cli
     words = ("book", "--patient", "P1", "--test", "mri", "--slot", str(clinic.slot("mri")), "-o", "ids")
     reference = bookcli(*words).out.strip()
     (step,) = bookcli("undo", "--list", "--json").json["undoable"]
+    assert re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d ", bookcli("undo", "--list", "-o", "table").out)
     assert (step["action"], step["reference"]) == ("book", reference)
     undone = bookcli("undo", "--json").json
     assert (undone["undone"], undone["appointments"][0]["status"]) == ("book", "entered-in-error")

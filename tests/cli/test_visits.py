@@ -7,7 +7,7 @@ from tests.clinic import Clinic
 
 
 def test_offers_keep_the_contract_and_can_be_held_confirmed_and_released(bookcli: Shell, clinic: Clinic) -> None:
-    answer = bookcli("offers", "--tests", "mri+blood", "--patient", "P1", "--on", "tomorrow", "--part", "am", "--json")
+    answer = bookcli("offers", "--tests", "mri, blood", "--patient", "P1", "--on", "tomorrow", "--part", "am", "--json")
     assert answer.code == 0
     offers = answer.json["offers"]
     assert [offer["offer"] for offer in offers] == [1, 2, 3]
