@@ -2371,9 +2371,10 @@ COMMENT ON FUNCTION set_capacity IS 'Changes how many a slot takes; never below 
 
 CREATE FUNCTION slots_within(wanted_site integer, wanted_resource integer, period tstzrange) RETURNS integer[]
 LANGUAGE sql STABLE AS $$
-  SELECT coalesce(array_agg(s.slot_id), '{}') FROM slot s
-   WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
-     AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+  -- Resource by resource, because only so does an index find a period.
+  SELECT coalesce(array_agg(s.slot_id), '{}') FROM resource r JOIN slot s USING (resource_id)
+   WHERE r.site_id = wanted_site AND (wanted_resource IS NULL OR r.resource_id = wanted_resource)
+     AND tstzrange(s.starts_at, s.ends_at) && period
 $$;
 COMMENT ON FUNCTION slots_within IS 'The slots of a site, or of one resource of it, that a period touches.';
 
