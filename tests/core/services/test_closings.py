@@ -144,7 +144,7 @@ def test_when_one_cannot_go_back_nothing_is_taken_back(clinic: Clinic) -> None:
         closings.take_back(clinic.context, closure)
     assert refusal.value.code == "patient-overlap"
     (told,) = kernel.undo_closing(clinic.context.connection(), closure)
-    assert (told.reference, told.patient, told.patient_name) == (second, None, None), "a refusal is no look at a patient"
+    assert (told.reference, told.patient, told.patient_name) == (second, None, None), "it is no look at anybody"
     assert len(schedules.closures(clinic.context)) == 1
     assert _starts(clinic, first, second) != [_start(clinic, 4), _start(clinic, 5)]
     assert clinic.sound()
