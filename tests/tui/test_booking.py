@@ -332,6 +332,19 @@ def test_a_dialog_that_was_opened_before_it_was_known_who_is_signed_in_books(cli
     assert statuses(clinic) == [("mri", "booked")]
 
 
+def test_a_dialog_that_was_opened_before_the_site_was_known_learns_its_tests(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await at_tomorrow(seat)
+        # As when a desk is started while the database is away, and it comes back meanwhile.
+        site, seat.app.site = seat.app.site, None
+        await seat.press("b")
+        await seat.sees("Patient", "Tests")
+        seat.app.site = site
+        await seat.sees("blood · mri")
+
+    sit(clinic.context, play)
+
+
 def test_enter_in_the_note_is_for_the_offers_that_are_shown_and_the_focus_stays(
     clinic: Clinic, server: Server, database: str
 ) -> None:
