@@ -2371,9 +2371,10 @@ COMMENT ON FUNCTION set_capacity IS 'Changes how many a slot takes; never below 
 
 CREATE FUNCTION slots_within(wanted_site integer, wanted_resource integer, period tstzrange) RETURNS integer[]
 LANGUAGE sql STABLE AS $$
-  SELECT coalesce(array_agg(s.slot_id), '{}') FROM slot s
-   WHERE s.site_id = wanted_site AND (wanted_resource IS NULL OR s.resource_id = wanted_resource)
-     AND s.starts_at < upper(period) AND s.ends_at > lower(period)
+  -- Resource by resource, because only so does an index find a period.
+  SELECT coalesce(array_agg(s.slot_id), '{}') FROM resource r JOIN slot s USING (resource_id)
+   WHERE r.site_id = wanted_site AND (wanted_resource IS NULL OR r.resource_id = wanted_resource)
+     AND tstzrange(s.starts_at, s.ends_at) && period
 $$;
 COMMENT ON FUNCTION slots_within IS 'The slots of a site, or of one resource of it, that a period touches.';
 
@@ -2523,7 +2524,8 @@ BEGIN
                     SELECT unnest((run_of((m.before ->> 'slot')::integer, a.test_id)).slots)
                       FROM moved_with(closed) m JOIN appointment a USING (appointment_id));
     PERFORM lock_for_booking(wanted, ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)));
-    PERFORM lock_rows(wanted, ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
+    PERFORM lock_rows(wanted || slots_within(old.site_id, old.resource_id, old.during),
+                      ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
     moves := ARRAY(SELECT ROW(m.*)::step FROM moved_with(closed) m);
     were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
                FROM appointment_facts f WHERE f.appointment_id IN (SELECT m.appointment_id FROM unnest(moves) m));
@@ -2548,7 +2550,7 @@ BEGIN
       SELECT v.* FROM verdict_of(NULL, 'reopened', jsonb_build_object('closure', which, 'slots', opened, 'message_sent', told, 'were', coalesce(were, '[]'))) v;
     RETURN QUERY SELECT v.* FROM unnest(moves) m CROSS JOIN LATERAL verdict_of(m.appointment_id, 'undone') v;
   ELSE
-    RETURN QUERY SELECT v.* FROM verdict_of(one.appointment_id, answer) v;
+    RETURN QUERY SELECT v.* FROM answer_of(one.appointment_id, answer, '{}', 'undone') v;
   END IF;
 END $$;
 COMMENT ON FUNCTION undo_closing IS
@@ -3781,7 +3783,7 @@ BEGIN
                      AND channel_of(p, array_remove(ways, o.channel)) IS NOT NULL AS elsewhere
               FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
              WHERE o.notification_id = ANY (ids)) w
-     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0
+     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0 AND n.leased_until IS NOT NULL
     RETURNING n.notification_id, n.appointment_id, n.request_key
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
@@ -3795,7 +3797,8 @@ COMMENT ON FUNCTION mark_failed IS
   'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
   'server was away, or the process was told to stop. For good: failed; but a patient who can be reached by another of `ways` is '
-  'told by that at once, which is noted as `bounced`, and happens once.';
+  'told by that at once, which is noted as `bounced`, and happens once. It ends the lease, and without one there is nothing to mark: '
+  'safe to repeat.';
 
 CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS TABLE (appointments integer, made integer)

@@ -45,7 +45,7 @@ class Settling:
         self._wanted: Wanted | None = None
         self._held: Held | None = None
         self._left = False
-        self._staff = desk.calls.staff
+        self._staff = ""
         self.under_way = False
         self.unknown = False
         self.problem: BookcliError | None = None
@@ -64,6 +64,7 @@ class Settling:
         held = self._holding.held
         self._held = held if held is not None and (held.patient, held.parts) == (patient, parts) else None
         self.under_way, self.unknown, self.problem = True, False, None
+        self._staff = self._desk.calls.staff
         self._go()
 
     def leave(self) -> None:
@@ -72,7 +73,7 @@ class Settling:
         self._holding.booked()
 
     def _go(self) -> None:
-        if self._desk.calls.staff != self._staff:
+        if self._staff not in ("", self._desk.calls.staff):
             return  # nothing is asked for whoever sits here now
         assert self._wanted is not None
         held = self._held

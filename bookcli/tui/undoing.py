@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..core import clock
-from ..core.errors import BookcliError, Unavailable
+from ..core.errors import BookcliError, OutcomeUnknown, Unavailable
 from .calls import Later
 from .kit import Confirm
 
@@ -24,6 +24,7 @@ else:
 
 SECONDS = 600.0
 """How long something can be taken back."""
+UNKNOWN = "◷ UNKNOWN — perhaps taken back, perhaps not. The answer was lost: look at it before anything else."
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +76,22 @@ class Undos:
 
     def _not_taken(self, done: Undo, problem: BookcliError) -> None:
         """In an outage it can still be taken back later, and comes first again."""
+        if isinstance(problem, OutcomeUnknown):
+            # Who presses the key once more means this one: what was done before it is asked about first.
+            self.clear()
+            self._desk.toast(UNKNOWN, "warning")
+            self._reload()
+            return
         if isinstance(problem, Unavailable):
             self.add(done)
         self._desk.failed(problem)
 
     def _taken(self, done: Undo, told: object) -> None:
         self._desk.toast(told if isinstance(told, str) else done.sentence)
+        self._reload()
+
+    def _reload(self) -> None:
+        """What is on the screen is read again."""
         for screen in {*self._desk.views(), *self._desk.screen_stack}:
             if callable(reload := getattr(screen, "reload", None)):
                 reload()

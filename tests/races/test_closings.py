@@ -173,6 +173,35 @@ def test_a_cancellation_that_crosses_a_closing_is_never_waited_for_in_a_circle(
     assert _deadlocks(clinic) == 0
 
 
+def test_a_cancellation_that_crosses_the_taking_back_of_a_closing_is_never_waited_for_in_a_circle(
+    clinic: Clinic, laboratory: list[int]
+) -> None:
+    """Who cancels has a slot of the period and needs another, which somebody leaves who is moved back."""
+    plan = _plan(clinic, laboratory)
+    row = next(move.row for move in plan.moves if move.row["test"] == "blood")
+    there = next(move.slot for move in plan.moves if move.slot.slot_id == laboratory[6])
+    plan = closings.Plan(plan.site, plan.resource, plan.period, [closings.Move(row, there)])
+    request = BookingRequest("P9", "mri-contrast", Place(slot=laboratory[4]), new_key())
+    reference = appointments.book(clinic.context, request).verdicts[0].reference or ""
+    closure = closings.apply(clinic.context, plan, "", everybody=False).closure_id
+    with (
+        contextlib.closing(clinic.context.fresh_connection()) as connection,
+        clinic.desk_at(clinic.context.dsn) as other,
+    ):
+        cancelling = threading.Thread(target=appointments.cancel, args=(other, reference))
+        opening = threading.Thread(target=closings.take_back, args=(clinic.context, closure))
+        with clinic.owner.transaction():
+            clinic.owner.execute("SELECT FROM slot WHERE slot_id = %s FOR NO KEY UPDATE", (laboratory[5],))
+            _begin(connection, cancelling, 1)
+            _begin(connection, opening, 2)
+        cancelling.join()
+        opening.join()
+    assert appointments.show(clinic.context, row["reference"])["slot_id"] == row["slot_id"]
+    assert appointments.show(clinic.context, reference)["status"] == "cancelled"
+    assert clinic.sound()
+    assert _deadlocks(clinic) == 0
+
+
 def _begin(connection: engine.Connection, work: threading.Thread, waiting: int) -> None:
     """Starts it; on return so many wait for locks in this database."""
     work.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from textual.widgets import Input
@@ -15,6 +16,7 @@ from bookcli.tui.kit import Table
 from bookcli.tui.screens.agenda import AgendaScreen
 from tests.clinic import Clinic
 from tests.faults import outages
+from tests.faults.proxy import Proxy
 from tests.servers import Server
 from tests.tui.harness import SMALL, Seat, sit
 from tests.tui.test_board import channels
@@ -60,6 +62,33 @@ def test_one_key_is_one_step_of_the_day_and_u_takes_it_back(clinic: Clinic) -> N
         await seat.sees("✔ done")
 
     sit(clinic.context, play, SMALL)
+
+
+def test_after_an_undo_whose_answer_was_lost_nobody_else_is_taken_back_unasked(clinic: Clinic, tmp_path: Path) -> None:
+    first, second = comes_today(clinic, 3), comes_today(clinic, 4, 1)
+    proxy = Proxy(clinic.context.dsn, tmp_path, "answer", b"app.undo(")
+
+    def arrived() -> list[str]:
+        return [one for one in (first, second) if appointments.show(clinic.context, one)["status"] == "arrived"]
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("● booked", "0 waiting")
+        await seat.press("a")
+        await seat.sees("1 waiting")
+        await seat.press("down", "a")
+        await seat.sees("2 waiting")
+        await seat.press("u")
+        await seat.hears("◷ UNKNOWN — perhaps taken back")
+        await seat.sees("1 waiting")
+        still = arrived()
+        await seat.press("u")
+        await seat.sees(f"Take back: arrive {still[0]}?", "Keep")
+        assert arrived() == still and len(still) == 1
+
+    with clinic.desk_at(proxy.dsn) as desk:
+        sit(desk, play)
+    proxy.close()
 
 
 def test_a_no_show_is_asked_for_and_keeping_is_the_default(clinic: Clinic) -> None:

@@ -312,6 +312,39 @@ def test_what_becomes_of_a_booking_that_was_left_under_way_is_told(
     assert statuses(clinic) == [("mri", "booked")]
 
 
+def test_a_dialog_that_was_opened_before_it_was_known_who_is_signed_in_books(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await at_tomorrow(seat)
+        # As when a desk is started while the database is away, and it comes back meanwhile.
+        staff, seat.app.calls.staff = seat.app.calls.staff, ""
+        await seat.press("right", "n")
+        await seat.sees("Patient", "mri · mri-contrast")
+        seat.app.calls.staff = staff
+        await seat.press("text:muller")
+        await seat.sees("P1", "nothing ahead")
+        await seat.takes_patient()
+        await seat.press("text:mri", "enter")
+        await seat.sees("◐ Held 4:5")
+        await seat.press("enter")
+        await seat.sees("BOOKED", "Ana Müller P1")
+
+    sit(clinic.context, play)
+    assert statuses(clinic) == [("mri", "booked")]
+
+
+def test_a_dialog_that_was_opened_before_the_site_was_known_learns_its_tests(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await at_tomorrow(seat)
+        # As when a desk is started while the database is away, and it comes back meanwhile.
+        site, seat.app.site = seat.app.site, None
+        await seat.press("b")
+        await seat.sees("Patient", "Tests")
+        seat.app.site = site
+        await seat.sees("blood · mri")
+
+    sit(clinic.context, play)
+
+
 def test_enter_in_the_note_is_for_the_offers_that_are_shown_and_the_focus_stays(
     clinic: Clinic, server: Server, database: str
 ) -> None:

@@ -392,6 +392,28 @@ def test_a_lost_answer_is_unknown_and_looked_after_before_anything_else(clinic: 
     assert (starts(clinic, reference), len(schedules.closures(clinic.context))) == (["09:30"], 1)
 
 
+def test_who_leaves_a_closing_whose_answer_was_lost_is_shown_what_is_closed_before_anything_else(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    booked(clinic, 1, 4)
+    proxy = Proxy(clinic.context.dsn, tmp_path, "answer", b"app.close_and_move(")
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await asks_to_close(seat, clinic)
+        await seat.press("right", "right", "enter")
+        await seat.sees("◷ UNKNOWN — perhaps closed, perhaps not.", "Look again")
+        await seat.press("escape")
+        await seat.hears("UNKNOWN", "look again before anything else")
+        await seat.sees("1 closed ahead")
+        assert len(seat.app.screen_stack) == 1, "nobody can ask for the same with one more key"
+
+    with clinic.desk_at(proxy.dsn) as desk:
+        sit(desk, play)
+    proxy.close()
+    assert len(schedules.closures(clinic.context)) == 1
+
+
 def test_what_another_desk_closes_appears_by_itself(clinic: Clinic, valkey: Valkey) -> None:
     settings = replace(clinic.context.settings, redis_url=valkey.url)
     start, end = clinic.row("SELECT starts_at, ends_at FROM slot WHERE slot_id = %s", (clinic.slot("mri", 2, 4),))

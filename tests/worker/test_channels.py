@@ -172,6 +172,27 @@ def test_who_cannot_be_reached_one_way_for_good_is_told_once_by_the_other(
     assert reasons(clinic)["P1"] == ("sent", "email", ""), "somebody has seen to the address"
 
 
+def test_a_refusal_that_is_noted_again_because_its_answer_was_lost_leaves_the_other_way(
+    clinic: Clinic, working: Context
+) -> None:
+    book(clinic, 1)
+    clinic.run("UPDATE patient SET phone = '+4915120000001' WHERE mrn = 'P1'")
+    settings = dataclasses.replace(working.settings, sms_url="json://127.0.0.1:1/to/{phone}")
+    with Context(settings, working.paths) as worker:
+        notifications.sign_in_worker(worker)
+        ids = notifications.claim(worker, 10)
+        ((first,),) = notifications.lease(worker, ids, 60)
+        assert first.channel == "email"
+        for _ in range(2):
+            notifications.mark_refused(worker, ids, "smtp-550")
+        assert reasons(clinic)["P1"] == ("waiting", "email", "smtp-550")
+        ((second,),) = notifications.lease(worker, ids, 60)
+        assert (second.channel, second.attempts) == ("sms", 2)
+        for _ in range(2):
+            notifications.mark_failed(worker, ids, "sms-away", retry_after=30)
+    assert clinic.row("SELECT attempts, reason FROM notification") == (1, "sms-away")
+
+
 def test_where_the_webhook_is_the_only_way_who_waits_is_offered_places_through_it(
     clinic: Clinic, hooked: Workers, working: Context, web: WebServer
 ) -> None:

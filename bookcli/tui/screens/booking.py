@@ -117,6 +117,8 @@ class Booking(Dialog[Outcome]):
         if site is not None:
             day = clock.to_local(self._cell.start, site.zone).date() if self._cell is not None else None
             self.call(reception.known, site.code, day, on_done=self._learnt, on_error=self._not_learnt)
+        else:
+            self.set_timer(AGAIN_SECONDS, self._learn)
 
     def _learnt(self, known: Known) -> None:
         self._known = known
@@ -297,7 +299,8 @@ class Booking(Dialog[Outcome]):
         nearest = [Offer((slot,)) for slot in outcome.alternatives] if len(outcome.verdicts) == 1 else []
         why += " The nearest free places are these." if nearest else ""
         self.form.say_problem(text(f"✕ REFUSED  {why}", "$text-error"))
-        self.form.offers.show(nearest or [one for one in self.form.offers.shown if not _same(one, outcome)])
+        refused = [(one.test, one.slot_id) for one in outcome.verdicts]
+        self.form.offers.show(nearest or [one for one in self.form.offers.shown if one.takes != refused])
         self.form.offers.focus()
         self._say_state()
 
@@ -394,7 +397,3 @@ class Booking(Dialog[Outcome]):
 
 
 NOT_KNOWN = "The answer of the database is not there yet. It may still be booked, or kept as PENDING; you are told."
-
-
-def _same(offer: Offer, outcome: Outcome) -> bool:
-    return offer.takes == [(one.test, one.slot_id) for one in outcome.verdicts]

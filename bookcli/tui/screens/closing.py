@@ -226,8 +226,10 @@ class Affecting(Dialog[Result]):
         if self._busy:
             return
         if self._lost:
-            self.desk.toast(UNKNOWN, "warning")
-        super().action_leave()
+            # The form would ask for the same again; behind it is what is closed.
+            self.dismiss(Result(self._asked, UNKNOWN, None, 0))
+        else:
+            super().action_leave()
 
     def action_walk(self) -> None:
         if self.query_one(Table).display:

@@ -26,6 +26,27 @@ def test_a_plan_made_on_empty_tables_reads_a_bounded_number_of_rows_later(
     assert rows_per_booking < 60
 
 
+def test_a_closing_finds_its_slots_without_reading_those_of_other_days(owner: engine.Connection) -> None:
+    _a_clinic_for(owner, 0)
+    owner.execute(
+        "INSERT INTO resource (site_id, code, name) SELECT 1, 'room-' || i, 'Room' FROM generate_series(1, 50) i"
+    )
+    owner.execute(
+        "INSERT INTO slot (site_id, resource_id, starts_at, ends_at, local_start, capacity) "
+        "SELECT 1, r.resource_id, s.starts_at, s.ends_at, s.local_start, 1 "
+        "FROM slot s, resource r WHERE r.code <> 'room'"
+    )
+    before = _rows_read(owner)
+    begins = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(days=2)
+    closed = owner.execute(
+        "SELECT slots FROM app.close_period(1, NULL, tstzrange(%s, %s), '', %s)",
+        (begins, begins + timedelta(hours=1), owner.token),
+    ).fetchone()
+    assert closed == (2 * 51,)
+    # Each of them a few times; reading all would be twenty thousand.
+    assert _rows_read(owner) - before < 2_000
+
+
 def _a_clinic_for(connection: psycopg.Connection, patients: int) -> None:
     connection.execute("INSERT INTO site (code, name, zone) VALUES ('here', 'Here', 'UTC')")
     connection.execute("INSERT INTO test (code, name, duration_minutes) VALUES ('ecg', 'ECG', 30)")

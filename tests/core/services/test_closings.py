@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from bookcli.core.db import kernel
 from bookcli.core.errors import NotAllowed, OutcomeUnknown, Refused, Unavailable
 from bookcli.core.services import appointments, closings, schedules
 from tests.clinic import Clinic
@@ -142,6 +143,8 @@ def test_when_one_cannot_go_back_nothing_is_taken_back(clinic: Clinic) -> None:
     with pytest.raises(Refused, match=f"{second} cannot go back, and nothing was taken back") as refusal:
         closings.take_back(clinic.context, closure)
     assert refusal.value.code == "patient-overlap"
+    (told,) = kernel.undo_closing(clinic.context.connection(), closure)
+    assert (told.reference, told.patient, told.patient_name) == (second, None, None), "it is no look at anybody"
     assert len(schedules.closures(clinic.context)) == 1
     assert _starts(clinic, first, second) != [_start(clinic, 4), _start(clinic, 5)]
     assert clinic.sound()
