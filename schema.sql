@@ -1314,6 +1314,22 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION free_places IS 'Gives back every place of the appointments. Needs no advisory lock: only rows, slots ascending.';
 
+CREATE FUNCTION lift(lifted bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM free_places(lifted);
+  IF cardinality(lifted) > 1 THEN
+    -- The first that is set down may come onto the time that another of the same patient is about to leave.
+    UPDATE appointment a SET during = tstzrange(t.aside, t.aside + interval '1 microsecond')
+      FROM unnest(lifted) u (id) CROSS JOIN LATERAL (SELECT timestamptz '0001-01-01 00:00Z' + u.id * interval '1 microsecond') t (aside)
+     WHERE a.appointment_id = u.id;
+  END IF;
+END $$;
+COMMENT ON FUNCTION lift IS
+  'Takes the appointments from their places and times, all of them before the first has another one; the caller gives each '
+  'its new slots and time in the same transaction. Others see nothing of it.';
+
 CREATE FUNCTION release_expired(among_slots integer[], among_patients integer[], moved bigint[] DEFAULT '{}')
 RETURNS integer
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
@@ -1403,6 +1419,7 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
   judged item[];
+  leaving bigint[] := CASE WHEN together THEN ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL) ELSE '{}' END;
 BEGIN
   WITH open AS MATERIALIZED (
     SELECT i, i.ord, i.patient_id, i.test_id, i.during,
@@ -1439,12 +1456,12 @@ BEGIN
       LEFT JOIN LATERAL (
         SELECT a.appointment_id, a.during FROM appointment a
          WHERE is_active(i.status) AND a.active AND a.patient_id = i.patient_id AND a.during && i.during
-           AND a.appointment_id IS DISTINCT FROM i.moves LIMIT 1) clash ON true
+           AND a.appointment_id IS DISTINCT FROM i.moves AND a.appointment_id <> ALL (leaving) LIMIT 1) clash ON true
       LEFT JOIN LATERAL (
         SELECT a.appointment_id, a.during FROM appointment a
          WHERE i.interval_days > 0 AND is_active(i.status) AND a.active AND a.patient_id = i.patient_id
            AND a.test_id = i.test_id AND a.during && i.near_by
-           AND a.appointment_id IS DISTINCT FROM i.moves LIMIT 1) near ON true
+           AND a.appointment_id IS DISTINCT FROM i.moves AND a.appointment_id <> ALL (leaving) LIMIT 1) near ON true
   ), judged AS (
     SELECT f.*,
            CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
@@ -1497,7 +1514,7 @@ COMMENT ON FUNCTION judge IS
   'Decides what needed the locks: room, the patient''s other appointments, the interval between two of a test. '
   'Requests that stand in each other''s way (one patient at one time, more than there is room for): the first are decided, '
   'the rest are told `again`. '
-  '`together`: all win or none; `in_order`: each begins when the one before has ended.';
+  '`together`: all win or none, and no part is in the way where another one leaves; `in_order`: each begins when the one before has ended.';
 
 CREATE FUNCTION apply(items item[], visit bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -1509,7 +1526,7 @@ BEGIN
   IF EXISTS (SELECT FROM unnest(items) i WHERE i.won AND i.moves IS NOT NULL) THEN
     SELECT jsonb_object_agg(a.appointment_id, a.slot_id) INTO left_slots
       FROM unnest(items) i JOIN appointment a ON a.appointment_id = i.moves WHERE i.won;
-    PERFORM free_places(array_agg(i.moves)) FROM unnest(items) i WHERE i.won;
+    PERFORM lift(array_agg(i.moves)) FROM unnest(items) i WHERE i.won AND i.moves IS NOT NULL;
     UPDATE appointment a SET slot_id = i.slot_id, slots = i.slots, during = i.during, version = a.version + 1
       FROM unnest(items) i
      WHERE i.won AND a.appointment_id = i.moves;
@@ -2227,7 +2244,7 @@ BEGIN
     BEGIN
       IF first.action = 'reschedule' THEN
         -- All of them leave before the first is back: one may have the place of another.
-        PERFORM free_places(ARRAY(SELECT u.appointment_id FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
+        PERFORM lift(ARRAY(SELECT u.appointment_id FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
       END IF;
       FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
         answer := undo_one(one);
@@ -2530,7 +2547,7 @@ BEGIN
     BEGIN
       opened := reopen_as(acting, which);
       -- As in undo: all of them leave before the first is back.
-      PERFORM free_places(ARRAY(SELECT m.appointment_id FROM unnest(moves) m));
+      PERFORM lift(ARRAY(SELECT m.appointment_id FROM unnest(moves) m));
       FOREACH one IN ARRAY moves LOOP
         answer := undo_one(one);
         IF answer NOT IN ('undone', 'message-sent') THEN

@@ -6,6 +6,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from bookcli.core.context import Context
 from bookcli.core.model.text import visible
 from bookcli.core.services import appointments, schedules
@@ -403,6 +405,22 @@ def test_what_another_desk_closes_appears_by_itself(clinic: Clinic, valkey: Valk
             schedules.close(other, "north", "mri-1", start, end, "repair")
             await seat.sees("1 closed ahead", "repair")
 
+        sit(desk, play)
+
+
+def test_hours_that_another_desk_adds_appear_by_themselves(
+    clinic: Clinic, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bookcli.tui.live.CALM_SECONDS", 0.5)
+    settings = replace(clinic.context.settings, redis_url=valkey.url)
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.eventually(lambda: valkey.client.pubsub_numsub(*channels(valkey))[0][1] > 1, "listening")
+        schedules.add(clinic.context, HOURS)
+        await seat.sees("mon-fri")
+
+    with Context(settings, clinic.context.paths) as desk:
         sit(desk, play)
 
 

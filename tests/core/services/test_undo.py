@@ -134,6 +134,41 @@ def test_a_visit_whose_parts_have_changed_places_goes_back_though_those_are_full
     assert clinic.sound()
 
 
+@pytest.mark.parametrize("by", [1, -1], ids=["later", "earlier"])
+def test_a_visit_is_moved_by_half_an_hour_and_back_each_part_onto_the_time_of_another(clinic: Clinic, by: int) -> None:
+    old = [clinic.slot("blood", 2, index) for index in (4, 5)]
+    new = [clinic.slot("blood", 2, index + by) for index in (4, 5)]
+    clinic.run("UPDATE slot SET capacity = 2 WHERE slot_id = ANY (%s)", (old + new,))
+    visit = appointments.visit(clinic.context, [clinic.request(1, "blood", slot) for slot in old], uuid.uuid4())
+    references = [one.reference or "" for one in visit.verdicts]
+    moves = [
+        BookingRequest(test="blood", place=Place(slot=slot), moves=reference).document()
+        for reference, slot in zip(references, new, strict=True)
+    ]
+    verdicts = kernel.book(clinic.context.connection(), moves, together=True)
+    assert {one.verdict for one in verdicts} == {"rescheduled"}
+    assert [appointments.show(clinic.context, one)["slot_id"] for one in references] == new
+    assert clinic.sound()
+    assert len(undo.undo(clinic.context, references[0]).verdicts) == 2
+    assert [appointments.show(clinic.context, one)["slot_id"] for one in references] == old
+    assert clinic.sound()
+
+
+def test_a_visit_is_not_moved_onto_the_time_of_another_appointment_nor_onto_a_part_that_stays(clinic: Clinic) -> None:
+    old = [clinic.slot("blood", 2, index) for index in (4, 5, 6)]
+    clinic.run("UPDATE slot SET capacity = 2 WHERE slot_id = ANY (%s)", (old,))
+    visit = appointments.visit(clinic.context, [clinic.request(1, "blood", slot) for slot in old], uuid.uuid4())
+    references = [one.reference or "" for one in visit.verdicts]
+    moves = [
+        BookingRequest(test="blood", place=Place(slot=slot), moves=reference).document()
+        for reference, slot in zip(references[:2], old[1:], strict=True)
+    ]
+    verdicts = kernel.book(clinic.context.connection(), moves, together=True)
+    assert [one.verdict for one in verdicts] == ["visit-refused", "patient-overlap"]
+    assert [appointments.show(clinic.context, one)["slot_id"] for one in references] == old
+    assert clinic.sound()
+
+
 def test_the_key_of_an_undone_booking_does_not_claim_it_is_booked(clinic: Clinic) -> None:
     request = clinic.request(1, "mri", clinic.slot("mri"))
     appointments.book(clinic.context, request)
