@@ -10,7 +10,7 @@ import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.model.text import visible
-from bookcli.core.services import appointments, schedules
+from bookcli.core.services import appointments, closings, schedules
 from bookcli.tui import keys
 from tests.clinic import Clinic, first_day
 from tests.faults import outages
@@ -392,6 +392,25 @@ def test_a_lost_answer_is_unknown_and_looked_after_before_anything_else(clinic: 
         sit(desk, play)
     proxy.close()
     assert (starts(clinic, reference), len(schedules.closures(clinic.context))) == (["09:30"], 1)
+
+
+def test_a_closing_is_taken_back_after_a_restart_of_the_desk_after_a_question(clinic: Clinic) -> None:
+    reference = booked(clinic, 1, 4)
+    start, end = clinic.row("SELECT starts_at, ends_at FROM slot WHERE slot_id = %s", (clinic.slot("mri", 2, 4),))
+    plan = closings.plan(clinic.context, "north", "mri-1", start, end)
+    closings.apply(clinic.context, plan, "repair", everybody=True)
+    assert starts(clinic, reference) != ["10:00"]
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("1 closed ahead")
+        await seat.press("u")
+        await seat.sees("Take back: close mri-1?", "closed from", "done by you")
+        await seat.press("y")
+        await seat.sees("0 closed ahead")
+
+    sit(clinic.context, play)
+    assert starts(clinic, reference) == ["10:00"]
 
 
 def test_what_another_desk_closes_appears_by_itself(clinic: Clinic, valkey: Valkey) -> None:

@@ -345,6 +345,22 @@ def test_what_could_be_undone_is_listed_the_last_first(clinic: Clinic, colleague
     assert clinic.sound()
 
 
+def test_the_last_thing_is_a_closing_rather_than_whom_it_has_moved(clinic: Clinic, colleague: Context) -> None:
+    _booked_at(clinic, 1, clinic.slot("mri", 2, 4))
+    start, end = clinic.row("SELECT starts_at, ends_at FROM slot WHERE slot_id = %s", (clinic.slot("mri", 2, 4),))
+    plan = closings.plan(clinic.context, "north", "mri-1", start, end)
+    done = closings.apply(clinic.context, plan, "repair", everybody=True)
+    last = undo.last(clinic.context) or {}
+    assert (last["action"], last["closure"], last["resource"]) == ("close", done.closure_id, "mri-1")
+    assert (last["starts_at"], last["ends_at"]) == (start, end)
+    assert undo.last(colleague) is None
+    later = _booked(clinic, 2)
+    assert (undo.last(clinic.context) or {})["reference"] == later
+    undo.undo(clinic.context, later)
+    closings.take_back(clinic.context, done.closure_id)
+    assert (undo.last(clinic.context) or {})["action"] == "book"
+
+
 def test_a_reference_that_nobody_has_is_not_found(clinic: Clinic) -> None:
     with pytest.raises(NotFound):
         undo.undo(clinic.context, reference_of(4711))
