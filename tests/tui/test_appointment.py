@@ -57,12 +57,49 @@ def test_it_is_cancelled_with_a_reason_and_taken_back(clinic: Clinic) -> None:
         assert status(clinic, reference) == "booked"
         await seat.press("x")
         await seat.sees("Keep")
-        print(seat.text())
-        await seat.press("up", "down", "down", "down", "enter", "enter")
-        await seat.sees("✕ cancelled", "feeling better")
-        assert clinic.row("SELECT reason FROM appointment") == ("pat-fb",)
+        await seat.sees("The patient asked, or is ill", "Clinic: machine broken", "Booked by mistake")
+        await seat.misses("member terminated")
+        await seat.press("up", "down", "down", "enter", "enter")
+        await seat.sees("✕ cancelled", "Equipment maintenance")
+        assert clinic.row("SELECT reason FROM appointment") == ("maint",)
         await seat.press("u")
         await seat.sees("● booked", "Taken back: cancel")
+        assert status(clinic, reference) == "booked"
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_every_other_reason_is_found_by_typing(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("x")
+        await seat.sees("Keep")
+        await seat.press("down", "text:no int", "enter", "right", "right")
+        await seat.misses("Booked by mistake")
+        await seat.sees("Other: no interpreter available")
+        assert status(clinic, reference) == "booked"
+        await seat.press("enter")
+        await seat.sees("✕ cancelled")
+        assert clinic.row("SELECT reason FROM appointment") == ("oth-int",)
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_without_a_reason_nothing_is_cancelled(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("x")
+        await seat.sees("Keep")
+        await seat.press("slash", "text:zzz")
+        await seat.misses("Booked by mistake")
+        await seat.press("tab", "tab", "tab", "enter")
+        await seat.sees("Cancel it")
+        await seat.press("escape")
+        await seat.misses("Cancel it")
         assert status(clinic, reference) == "booked"
 
     sit(clinic.context, play, SMALL)
