@@ -3576,6 +3576,13 @@ CREATE VIEW message_about AS
     LEFT JOIN slot s ON s.slot_id = r.slot_id;
 COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or a request that was refused, for which nothing was booked since.';
 
+CREATE FUNCTION overtaken(kind text, about message_about) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN kind = 'offer' AND (about.held_until > now()) IS NOT TRUE THEN 'offer-over'
+              WHEN kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT about.stands THEN 'not-booked'
+              WHEN kind = 'refusal' AND NOT about.stands THEN 'booked' END
+$$;
+COMMENT ON FUNCTION overtaken IS 'Why a message that waits will never be sent, because of what has become of what it is about; NULL when it will.';
+
 CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABLE AS $$
   SELECT ARRAY(
     SELECT unnest(ids)
@@ -3685,10 +3692,8 @@ BEGIN
          reason = CASE WHEN w.why = 'too-many-attempts' AND n.reason <> '' THEN n.reason ELSE w.why END
     FROM (SELECT o.notification_id,
                  coalesce(
-                   CASE WHEN o.kind = 'offer' AND (b.held_until > now()) IS NOT TRUE THEN 'offer-over'
-                        WHEN o.kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT b.stands THEN 'not-booked'
-                        WHEN o.kind = 'refusal' AND NOT b.stands THEN 'booked'
-                        WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late' END,
+                   overtaken(o.kind, b),
+                   CASE WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late' END,
                    CASE WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
                         WHEN p.consent = 'declined' THEN 'declined'
                         WHEN p.channel = 'none' THEN 'not-wanted'
@@ -3896,7 +3901,8 @@ BEGIN
     SELECT n.notification_id FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE (NOT wanted ? 'id' OR n.notification_id = (wanted ->> 'id')::bigint)
        AND (NOT wanted ? 'reference' OR n.appointment_id = appointment_id_of(wanted ->> 'reference'))
-       AND (NOT wanted ? 'state' OR message_state(n) = wanted ->> 'state')
+       AND (NOT wanted ? 'state' OR wanted ->> 'state'
+            = CASE WHEN message_state(n) = 'waiting' AND overtaken(n.kind, b) IS NOT NULL THEN 'cancelled' ELSE message_state(n) END)
        -- Said once more so that the index of those that failed, or that wait, is found.
        AND (wanted ->> 'state' IS DISTINCT FROM 'failed' OR n.failed_at IS NOT NULL)
        AND ((wanted ->> 'state' IN ('waiting', 'sending')) IS NOT TRUE OR num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0)
@@ -3905,12 +3911,16 @@ BEGIN
      ORDER BY n.notification_id DESC LIMIT most);
   PERFORM note_look('look-messages', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (found)));
   RETURN QUERY
-    SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
-           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, n.bounced, p.zone::text
+    SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind,
+           CASE WHEN o.why IS NOT NULL THEN 'cancelled' ELSE message_state(n) END, n.channel, n.moment, n.due_at,
+           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, coalesce(o.why, n.reason), n.bounced, p.zone::text
       FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+     CROSS JOIN LATERAL (SELECT CASE WHEN message_state(n) = 'waiting' THEN overtaken(n.kind, b) END) o (why)
      WHERE n.notification_id = ANY (found) ORDER BY n.notification_id DESC;
 END $$;
-COMMENT ON FUNCTION look_at_messages IS 'The newest messages that fit {id, reference, state, site}: what became of them, nothing of what they say.';
+COMMENT ON FUNCTION look_at_messages IS
+  'The newest messages that fit {id, reference, state, site}: what became of them, nothing of what they say. One that waits and that '
+  'no worker would send any more counts as cancelled already.';
 
 CREATE FUNCTION retry_message(id bigint, token text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$

@@ -94,7 +94,8 @@ class Undos:
         begins = f"{clock.to_local(last['starts_at'], last['zone']):%a %d %b %H:%M}"
         if last["action"] == "close":
             what = f"close {last['resource'] or 'the whole site'}"
-            where = f"{last['site']}, closed from {begins} to {clock.to_local(last['ends_at'], last['zone']):%a %d %b %H:%M}"
+            ends = f"{clock.to_local(last['ends_at'], last['zone']):%a %d %b %H:%M}"
+            where = f"{last['site']}, closed from {begins} to {ends}"
             more = " It is open again, and who was moved with it is back."
             take = Undo("", closings.taken_back, (last["closure"],))
         else:

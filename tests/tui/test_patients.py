@@ -241,7 +241,24 @@ async def merging(seat: Seat) -> None:
     await seat.press("g")
     await seat.sees("Merge two records", "stays  P1  Ana Müller", "Nothing takes a merge back.")
     await seat.press("text:P2", "enter")
-    await seat.sees("goes   P2  José da Silva", "1 ahead")
+    await seat.sees("goes   P2  José da Silva", "1 ahead", "▲ The names and the birth dates differ: is it one person?")
+
+
+def test_two_records_of_the_same_name_and_birth_date_are_merged_without_a_warning(clinic: Clinic) -> None:
+    clinic.run(
+        "UPDATE patient SET name = 'ANA MULLER', birth_date = (SELECT birth_date FROM patient WHERE mrn = 'P1')"
+        " WHERE mrn = 'P2'"
+    )
+
+    async def play(seat: Seat) -> None:
+        await chosen(seat)
+        await seat.press("g")
+        await seat.sees("Merge two records")
+        await seat.press("text:P2", "enter")
+        await seat.sees("goes   P2  ANA MULLER")
+        await seat.misses("differ")
+
+    sit(clinic.context, play, SMALL)
 
 
 def survivor_of_p2(clinic: Clinic) -> str | None:
