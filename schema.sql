@@ -1419,8 +1419,14 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
   judged item[];
-  leaving bigint[] := CASE WHEN together THEN ARRAY(SELECT i.moves FROM unnest(items) i WHERE i.moves IS NOT NULL) ELSE '{}' END;
+  leaving bigint[] := '{}';
 BEGIN
+  IF together THEN
+    -- What has its answer already stays where that has put it.
+    leaving := ARRAY(SELECT i.moves FROM unnest(items) i
+                      WHERE i.moves IS NOT NULL AND i.verdict IS NULL
+                        AND NOT EXISTS (SELECT FROM request r WHERE r.request_key = i.request_key));
+  END IF;
   WITH open AS MATERIALIZED (
     SELECT i, i.ord, i.patient_id, i.test_id, i.during,
            row_number() OVER (PARTITION BY i.patient_id ORDER BY i.ord) AS turn,

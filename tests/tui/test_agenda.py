@@ -95,7 +95,7 @@ def test_n_books_as_on_the_board(clinic: Clinic) -> None:
         await enter(seat)
         await seat.sees("Nobody is booked today.", "x No-show…", "n Book", "w Find")
         await seat.press("n")
-        await seat.sees("Patient", "Find")
+        await seat.sees("Patient", "New patient")
 
     sit(clinic.context, play, SMALL)
 

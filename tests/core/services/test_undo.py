@@ -169,6 +169,21 @@ def test_a_visit_is_not_moved_onto_the_time_of_another_appointment_nor_onto_a_pa
     assert clinic.sound()
 
 
+def test_a_part_that_has_moved_already_is_in_the_way_of_one_that_is_asked_for_with_it(clinic: Clinic) -> None:
+    old = [clinic.slot("blood", 2, index) for index in (4, 5)]
+    taken = clinic.slot("blood", 2, 7)
+    clinic.run("UPDATE slot SET capacity = 2 WHERE slot_id = %s", (taken,))
+    visit = appointments.visit(clinic.context, [clinic.request(1, "blood", slot) for slot in old], uuid.uuid4())
+    first, second = (
+        BookingRequest(test="blood", place=Place(slot=taken), moves=one.reference or "").document()
+        for one in visit.verdicts
+    )
+    assert kernel.book(clinic.context.connection(), [first])[0].verdict == "rescheduled"
+    verdicts = kernel.book(clinic.context.connection(), [first, second], together=True)
+    assert [one.verdict for one in verdicts] == ["rescheduled", "patient-overlap"]
+    assert clinic.sound()
+
+
 def test_the_key_of_an_undone_booking_does_not_claim_it_is_booked(clinic: Clinic) -> None:
     request = clinic.request(1, "mri", clinic.slot("mri"))
     appointments.book(clinic.context, request)
