@@ -66,6 +66,7 @@ class Slot(Dialog[str]):
             table.show(rows)
             table.focus()
         else:
+            self.set_focus(None)
             notice.say("empty", "Nobody is booked here.", "Enter or n books here" if self._may_book else "")
 
     def _failed(self, problem: BookcliError) -> None:
