@@ -98,7 +98,7 @@ class Cancelling(Dialog[str]):
 
 
 def _row(code: str) -> Content:
-    return together(text(f"{USUAL.get(code, CANCELLATION_REASONS[code]):<58} "), text(code, "$text-muted"))
+    return together(text(USUAL.get(code, CANCELLATION_REASONS[code])), "  ", text(code, "$text-muted"))
 
 
 def _findable(code: str) -> str:
