@@ -1314,6 +1314,22 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION free_places IS 'Gives back every place of the appointments. Needs no advisory lock: only rows, slots ascending.';
 
+CREATE FUNCTION lift(lifted bigint[]) RETURNS void
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM free_places(lifted);
+  IF cardinality(lifted) > 1 THEN
+    -- The first that is set down may come onto the time that another of the same patient is about to leave.
+    UPDATE appointment a SET during = tstzrange(t.aside, t.aside + interval '1 microsecond')
+      FROM unnest(lifted) u (id) CROSS JOIN LATERAL (SELECT timestamptz '0001-01-01 00:00Z' + u.id * interval '1 microsecond') t (aside)
+     WHERE a.appointment_id = u.id;
+  END IF;
+END $$;
+COMMENT ON FUNCTION lift IS
+  'Takes the appointments from their places and times, all of them before the first has another one; the caller gives each '
+  'its new slots and time in the same transaction. Others see nothing of it.';
+
 CREATE FUNCTION release_expired(among_slots integer[], among_patients integer[], moved bigint[] DEFAULT '{}')
 RETURNS integer
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
@@ -1403,7 +1419,14 @@ LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
   judged item[];
+  leaving bigint[] := '{}';
 BEGIN
+  IF together THEN
+    -- What has its answer already stays where that has put it.
+    leaving := ARRAY(SELECT i.moves FROM unnest(items) i
+                      WHERE i.moves IS NOT NULL AND i.verdict IS NULL
+                        AND NOT EXISTS (SELECT FROM request r WHERE r.request_key = i.request_key));
+  END IF;
   WITH open AS MATERIALIZED (
     SELECT i, i.ord, i.patient_id, i.test_id, i.during,
            row_number() OVER (PARTITION BY i.patient_id ORDER BY i.ord) AS turn,
@@ -1439,12 +1462,12 @@ BEGIN
       LEFT JOIN LATERAL (
         SELECT a.appointment_id, a.during FROM appointment a
          WHERE is_active(i.status) AND a.active AND a.patient_id = i.patient_id AND a.during && i.during
-           AND a.appointment_id IS DISTINCT FROM i.moves LIMIT 1) clash ON true
+           AND a.appointment_id IS DISTINCT FROM i.moves AND a.appointment_id <> ALL (leaving) LIMIT 1) clash ON true
       LEFT JOIN LATERAL (
         SELECT a.appointment_id, a.during FROM appointment a
          WHERE i.interval_days > 0 AND is_active(i.status) AND a.active AND a.patient_id = i.patient_id
            AND a.test_id = i.test_id AND a.during && i.near_by
-           AND a.appointment_id IS DISTINCT FROM i.moves LIMIT 1) near ON true
+           AND a.appointment_id IS DISTINCT FROM i.moves AND a.appointment_id <> ALL (leaving) LIMIT 1) near ON true
   ), judged AS (
     SELECT f.*,
            CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
@@ -1497,7 +1520,7 @@ COMMENT ON FUNCTION judge IS
   'Decides what needed the locks: room, the patient''s other appointments, the interval between two of a test. '
   'Requests that stand in each other''s way (one patient at one time, more than there is room for): the first are decided, '
   'the rest are told `again`. '
-  '`together`: all win or none; `in_order`: each begins when the one before has ended.';
+  '`together`: all win or none, and no part is in the way where another one leaves; `in_order`: each begins when the one before has ended.';
 
 CREATE FUNCTION apply(items item[], visit bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -1509,7 +1532,7 @@ BEGIN
   IF EXISTS (SELECT FROM unnest(items) i WHERE i.won AND i.moves IS NOT NULL) THEN
     SELECT jsonb_object_agg(a.appointment_id, a.slot_id) INTO left_slots
       FROM unnest(items) i JOIN appointment a ON a.appointment_id = i.moves WHERE i.won;
-    PERFORM free_places(array_agg(i.moves)) FROM unnest(items) i WHERE i.won;
+    PERFORM lift(array_agg(i.moves)) FROM unnest(items) i WHERE i.won AND i.moves IS NOT NULL;
     UPDATE appointment a SET slot_id = i.slot_id, slots = i.slots, during = i.during, version = a.version + 1
       FROM unnest(items) i
      WHERE i.won AND a.appointment_id = i.moves;
@@ -2227,7 +2250,7 @@ BEGIN
     BEGIN
       IF first.action = 'reschedule' THEN
         -- All of them leave before the first is back: one may have the place of another.
-        PERFORM free_places(ARRAY(SELECT u.appointment_id FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
+        PERFORM lift(ARRAY(SELECT u.appointment_id FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
       END IF;
       FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
         answer := undo_one(one);
@@ -2532,7 +2555,7 @@ BEGIN
     BEGIN
       opened := reopen_as(acting, which);
       -- As in undo: all of them leave before the first is back.
-      PERFORM free_places(ARRAY(SELECT m.appointment_id FROM unnest(moves) m));
+      PERFORM lift(ARRAY(SELECT m.appointment_id FROM unnest(moves) m));
       FOREACH one IN ARRAY moves LOOP
         answer := undo_one(one);
         IF answer NOT IN ('undone', 'message-sent') THEN
@@ -2557,6 +2580,23 @@ COMMENT ON FUNCTION undo_closing IS
   'Takes back what whoever asks has closed within ten minutes, and with it the moves that were made at one stroke with it, in one transaction: a first row '
   '`reopened` with the numbers, then `undone` for each who is back. Who was changed since stays. When one cannot go back nothing is taken back: '
   'one row says why, of whom; or `nothing-to-undo`, `too-late`. `were`: the places that they had until now.';
+
+CREATE FUNCTION list_undoable_closings(token text DEFAULT NULL)
+RETURNS TABLE (done_at timestamptz, closure integer, site text, zone text, resource text, starts_at timestamptz, ends_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  acting acting := enter(token, 'book');
+BEGIN
+  RETURN QUERY
+    SELECT u.at, c.closure_id, p.code::text, p.zone::text, r.code::text, lower(c.during), upper(c.during)
+      FROM audit u JOIN closure c ON c.closure_id = (u.after ->> 'closure')::integer
+      JOIN site p ON p.site_id = c.site_id LEFT JOIN resource r ON r.resource_id = c.resource_id
+     WHERE u.at > now() - interval '10 minutes' AND u.action = 'close' AND u.staff = acting.name AND c.reopened_at IS NULL
+       AND may(acting, 'manage-schedules')
+     ORDER BY u.audit_id DESC LIMIT 200;
+END $$;
+COMMENT ON FUNCTION list_undoable_closings IS 'What whoever asks has closed and could take back now, the last first.';
 
 
 -- The kernel: catalog and patients --------------------------------------------------------------------------------
@@ -3544,6 +3584,13 @@ CREATE VIEW message_about AS
     LEFT JOIN slot s ON s.slot_id = r.slot_id;
 COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or a request that was refused, for which nothing was booked since.';
 
+CREATE FUNCTION overtaken(kind text, about message_about) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE WHEN kind = 'offer' AND (about.held_until > now()) IS NOT TRUE THEN 'offer-over'
+              WHEN kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT about.stands THEN 'not-booked'
+              WHEN kind = 'refusal' AND NOT about.stands THEN 'booked' END
+$$;
+COMMENT ON FUNCTION overtaken IS 'Why a message that waits will never be sent, because of what has become of what it is about; NULL when it will.';
+
 CREATE FUNCTION whole_messages(ids bigint[]) RETURNS bigint[] LANGUAGE sql STABLE AS $$
   SELECT ARRAY(
     SELECT unnest(ids)
@@ -3653,10 +3700,8 @@ BEGIN
          reason = CASE WHEN w.why = 'too-many-attempts' AND n.reason <> '' THEN n.reason ELSE w.why END
     FROM (SELECT o.notification_id,
                  coalesce(
-                   CASE WHEN o.kind = 'offer' AND (b.held_until > now()) IS NOT TRUE THEN 'offer-over'
-                        WHEN o.kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT b.stands THEN 'not-booked'
-                        WHEN o.kind = 'refusal' AND NOT b.stands THEN 'booked'
-                        WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late' END,
+                   overtaken(o.kind, b),
+                   CASE WHEN b.starts_at <= now() - CASE o.kind WHEN 'refusal' THEN interval '1 day' ELSE interval '0' END THEN 'too-late' END,
                    CASE WHEN o.recipient = 'webhook' THEN CASE WHEN 'webhook' <> ALL (ways) THEN 'no-webhook' END
                         WHEN p.consent = 'declined' THEN 'declined'
                         WHEN p.channel = 'none' THEN 'not-wanted'
@@ -3865,7 +3910,8 @@ BEGIN
     SELECT n.notification_id FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
      WHERE (NOT wanted ? 'id' OR n.notification_id = (wanted ->> 'id')::bigint)
        AND (NOT wanted ? 'reference' OR n.appointment_id = appointment_id_of(wanted ->> 'reference'))
-       AND (NOT wanted ? 'state' OR message_state(n) = wanted ->> 'state')
+       AND (NOT wanted ? 'state' OR wanted ->> 'state'
+            = CASE WHEN message_state(n) = 'waiting' AND overtaken(n.kind, b) IS NOT NULL THEN 'cancelled' ELSE message_state(n) END)
        -- Said once more so that the index of those that failed, or that wait, is found.
        AND (wanted ->> 'state' IS DISTINCT FROM 'failed' OR n.failed_at IS NOT NULL)
        AND ((wanted ->> 'state' IN ('waiting', 'sending')) IS NOT TRUE OR num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0)
@@ -3874,12 +3920,16 @@ BEGIN
      ORDER BY n.notification_id DESC LIMIT most);
   PERFORM note_look('look-messages', ARRAY(SELECT b.patient_id FROM message_about b WHERE b.notification_id = ANY (found)));
   RETURN QUERY
-    SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind, message_state(n), n.channel, n.moment, n.due_at,
-           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, n.reason, n.bounced, p.zone::text
+    SELECT n.notification_id, coalesce(reference_of(n.appointment_id), ''), p.code::text, n.kind,
+           CASE WHEN o.why IS NOT NULL THEN 'cancelled' ELSE message_state(n) END, n.channel, n.moment, n.due_at,
+           n.attempts, n.sent_at, n.failed_at, n.cancelled_at, coalesce(o.why, n.reason), n.bounced, p.zone::text
       FROM notification n JOIN message_about b USING (notification_id) JOIN slot s USING (slot_id) JOIN site p USING (site_id)
+     CROSS JOIN LATERAL (SELECT CASE WHEN message_state(n) = 'waiting' THEN overtaken(n.kind, b) END) o (why)
      WHERE n.notification_id = ANY (found) ORDER BY n.notification_id DESC;
 END $$;
-COMMENT ON FUNCTION look_at_messages IS 'The newest messages that fit {id, reference, state, site}: what became of them, nothing of what they say.';
+COMMENT ON FUNCTION look_at_messages IS
+  'The newest messages that fit {id, reference, state, site}: what became of them, nothing of what they say. One that waits and that '
+  'no worker would send any more counts as cancelled already.';
 
 CREATE FUNCTION retry_message(id bigint, token text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -4323,7 +4373,7 @@ GRANT SELECT ON test, resource, resource_test, schedule, closure, slot, status_c
 GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters, oldest_unsent
    TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION
-  find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
+  find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, list_undoable_closings, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
   publish, set_capacity, close_period, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules, end_schedule,
   replace_schedules,

@@ -33,6 +33,11 @@ MOST_ROWS = 500
 WIDEST_CELL = 32
 SIGN_IN = frozenset({"not-signed-in", "session-expired", "session-locked", "password-change-needed"})
 """Refusals after which somebody has to sign in."""
+OF_LOCAL_SERVERS = {
+    "server-starting": "Try again in a moment.",
+    "server-failed": "Whoever looks after this computer can find out why.",
+}
+"""What is said at a desk of servers of its own, instead of where their log is or what stands in it."""
 AWAY = "▲ The database does not answer."
 Result = TypeVar("Result")
 
@@ -67,7 +72,7 @@ def harmless(pasted: str) -> str:
 
 def said(problem: BookcliError) -> str:
     """The sentence of an error and its hint, unless that is a command, which nobody can type here."""
-    hint = "" if problem.hint.startswith("bookcli ") else problem.hint
+    hint = "" if problem.hint.startswith("bookcli ") else OF_LOCAL_SERVERS.get(problem.code, problem.hint)
     hint = re.sub(r"(, or see)?: bookcli .*", ".", hint)
     return f"{problem.message} {hint[:1].upper()}{hint[1:]}".strip()
 

@@ -17,10 +17,10 @@ from .calls import Later
 from .kit import Confirm
 
 if TYPE_CHECKING:
-    from ..core.services import undo
+    from ..core.services import closings, undo
     from .app import DeskApp
 else:
-    undo = Later("undo")
+    closings, undo = Later("closings"), Later("undo")
 
 SECONDS = 600.0
 """How long something can be taken back."""
@@ -68,7 +68,7 @@ class Undos:
         if self._done:
             self._take(self._done.pop())
         else:
-            self._desk.calls.ask(self._desk, undo.possible, on_done=self._asked)
+            self._desk.calls.ask(self._desk, undo.last, on_done=self._asked)
 
     def _take(self, done: Undo) -> None:
         taken, kept = partial(self._taken, done), partial(self._not_taken, done)
@@ -96,18 +96,21 @@ class Undos:
             if callable(reload := getattr(screen, "reload", None)):
                 reload()
 
-    def _asked(self, rows: list[Mapping[str, Any]]) -> None:
-        if not rows:
+    def _asked(self, last: Mapping[str, Any] | None) -> None:
+        if last is None:
             self._desk.toast("There is nothing to take back.")
             return
-        last = rows[0]
-        start = clock.to_local(last["starts_at"], last["zone"])
         minutes = int((clock.now() - last["done_at"]).total_seconds() // 60)
         ago = f"{minutes} min ago" if minutes > 0 else "just now"
-        question = Confirm(
-            f"Take back: {last['action']} {last['reference']}?",
-            f"{last['test']} on {start:%a %d %b %H:%M} at {last['site']}, done by you {ago}.",
-            yes="Take back",
-        )
-        take = of_appointment(last["reference"])
+        begins = f"{clock.to_local(last['starts_at'], last['zone']):%a %d %b %H:%M}"
+        if last["action"] == "close":
+            what = f"close {last['resource'] or 'the whole site'}"
+            ends = f"{clock.to_local(last['ends_at'], last['zone']):%a %d %b %H:%M}"
+            where = f"{last['site']}, closed from {begins} to {ends}"
+            more = " It is open again, and who was moved with it is back."
+            take = Undo("", closings.taken_back, (last["closure"],))
+        else:
+            what, where = f"{last['action']} {last['reference']}", f"{last['test']} on {begins} at {last['site']}"
+            more, take = "", of_appointment(last["reference"])
+        question = Confirm(f"Take back: {what}?", f"{where}, done by you {ago}.{more}", yes="Take back")
         self._desk.show(question, lambda agreed: self._take(take) if agreed else None)

@@ -97,13 +97,36 @@ def test_a_no_show_is_asked_for_and_keeping_is_the_default(clinic: Clinic) -> No
     async def play(seat: Seat) -> None:
         await enter(seat)
         await seat.sees("● booked")
-        await seat.press("n")
-        await seat.sees("did not come?")
+        await seat.press("x")
+        await seat.sees("did not come?", "Back")
         await seat.press("enter")
         await seat.misses("did not come?")
         assert clinic.row("SELECT status FROM appointment") == ("booked",)
 
     sit(clinic.context, play)
+
+
+def test_who_has_come_is_no_no_show(clinic: Clinic) -> None:
+    appointments.set_status(clinic.context, comes_today(clinic, 3), "checked-in")
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("▶ checked in")
+        await seat.press("x")
+        await seat.hears("Łukasz Żółć is checked in: that is no no-show.")
+        await seat.misses("did not come?")
+
+    sit(clinic.context, play)
+
+
+def test_n_books_as_on_the_board(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("Nobody is booked today.", "x No-show…", "n Book", "w Find")
+        await seat.press("n")
+        await seat.sees("Patient", "New patient")
+
+    sit(clinic.context, play, SMALL)
 
 
 def test_words_filter_without_accents_and_escape_shows_all(clinic: Clinic) -> None:
@@ -113,6 +136,7 @@ def test_words_filter_without_accents_and_escape_shows_all(clinic: Clinic) -> No
         await enter(seat)
         await seat.sees("Łukasz Żółć")
         await seat.press("w", "text:nobody")
+        await seat.sees("Find", "nobody")
         await seat.sees("Nobody is found by these words.")
         await seat.press("escape")
         await seat.sees("Łukasz Żółć")

@@ -57,12 +57,49 @@ def test_it_is_cancelled_with_a_reason_and_taken_back(clinic: Clinic) -> None:
         assert status(clinic, reference) == "booked"
         await seat.press("x")
         await seat.sees("Keep")
-        print(seat.text())
-        await seat.press("up", "down", "down", "down", "enter", "enter")
-        await seat.sees("✕ cancelled", "feeling better")
-        assert clinic.row("SELECT reason FROM appointment") == ("pat-fb",)
+        await seat.sees("The patient asked, or is ill", "Clinic: machine broken", "Booked by mistake")
+        await seat.misses("member terminated")
+        await seat.press("up", "down", "down", "enter", "enter")
+        await seat.sees("✕ cancelled", "Equipment maintenance")
+        assert clinic.row("SELECT reason FROM appointment") == ("maint",)
         await seat.press("u")
         await seat.sees("● booked", "Taken back: cancel")
+        assert status(clinic, reference) == "booked"
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_every_other_reason_is_found_by_typing(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("x")
+        await seat.sees("Keep")
+        await seat.press("down", "text:no int", "enter", "right", "right")
+        await seat.misses("Booked by mistake")
+        await seat.sees("Other: no interpreter available")
+        assert status(clinic, reference) == "booked"
+        await seat.press("enter")
+        await seat.sees("✕ cancelled")
+        assert clinic.row("SELECT reason FROM appointment") == ("oth-int",)
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_without_a_reason_nothing_is_cancelled(clinic: Clinic) -> None:
+    reference = booked(clinic)
+
+    async def play(seat: Seat) -> None:
+        await opened(seat, reference)
+        await seat.press("x")
+        await seat.sees("Keep")
+        await seat.press("slash", "text:zzz")
+        await seat.misses("Booked by mistake")
+        await seat.press("tab", "tab", "tab", "enter")
+        await seat.sees("Cancel it")
+        await seat.press("escape")
+        await seat.misses("Cancel it")
         assert status(clinic, reference) == "booked"
 
     sit(clinic.context, play, SMALL)
@@ -76,7 +113,7 @@ def test_it_is_moved_to_one_of_the_nearest_free_places_and_keeps_its_reference(c
         await seat.press("m")
         await seat.sees("◆ Moving", "m Nearest")
         await seat.press("m")
-        await seat.sees("Move", "mri 08:30 mri-1")
+        await seat.sees("Move", "mri 08:30 mri-1", "Enter moves it")
         await seat.press("enter")
         await seat.hears(f"{reference} was moved to", "08:30", "u takes it back")
         assert clinic.row("SELECT slot_id FROM appointment") == (clinic.slot("mri", 1, 1),)
@@ -108,14 +145,16 @@ def test_the_steps_of_the_day_are_a_key_each_and_each_is_taken_back(clinic: Clin
     assert status(clinic, reference) == "booked"
 
 
-def test_what_its_status_does_not_allow_has_no_key(clinic: Clinic) -> None:
+def test_what_its_status_or_its_day_does_not_allow_has_no_key(clinic: Clinic) -> None:
     reference = booked(clinic)
 
     async def play(seat: Seat) -> None:
         await opened(seat, reference)
-        assert "Fulfilled" not in seat.text()
-        await seat.press("f", "w")
-        await seat.hears("nobody can have missed it yet")
+        await seat.sees("m Move", "x Cancel …")
+        assert not any(one in seat.text() for one in ("Fulfilled", "a Arrived", "i Check in", "w No-show"))
+        await seat.press("f", "a", "i", "w", "r")
+        await seat.pilot.pause()
+        await seat.eventually(lambda: not seat.app.calls._running, "everything answered")
 
     sit(clinic.context, play)
     assert status(clinic, reference) == "booked"

@@ -172,7 +172,10 @@ def test_opening_a_slot_shows_who_is_there_and_is_audited_and_walking_is_not(cli
         await seat.press("escape")
         await seat.misses("Łukasz Żółć")
         await seat.press("down", "enter")
-        await seat.sees("Nobody is booked here.")
+        await seat.sees("Nobody is booked here.", "Enter or n books here")
+        await seat.press("enter")
+        await seat.misses("Nobody is booked here.")
+        await seat.sees("Patient", "New patient")
 
     sit(clinic.context, play)
 

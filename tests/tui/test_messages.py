@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bookcli.core.services import notifications
+from bookcli.core.services import appointments, notifications, undo
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
@@ -33,7 +33,7 @@ async def enter(seat: Seat) -> None:
 def test_no_message_is_said(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
         await enter(seat)
-        await seat.sees("There is no message here.", "0 failed  0 waiting", "Send again", "Stop…")
+        await seat.sees("There is no message here.", "0 failed  0 waiting", "Send now", "Stop…")
         await seat.press("t", "x", "v", "enter", "f")
         await seat.sees("There is no message that is failed here.")
 
@@ -55,6 +55,54 @@ def test_failed_and_waiting_come_first_with_the_reason_in_words(clinic: Clinic) 
         assert all(word in line(seat, failed) for word in ("▲ failed", "confirmation", "email", "does not answer"))
         assert "until quiet hours are over" in line(seat, waiting)
         assert all(word in line(seat, sent) for word in ("✔ sent", "sms"))
+
+    sit(clinic.context, play)
+
+
+def test_the_whole_reason_of_the_row_under_the_cursor_is_below_the_table(clinic: Clinic) -> None:
+    failed, waiting = booked(clinic, 1), booked(clinic, 2, index=1)
+    becomes(clinic, failed, "failed_at = now(), channel = 'email', reason = 'smtp-away'")
+    becomes(clinic, waiting, "reason = 'quiet-hours'")
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("Why: the mail server does not answer")
+        await seat.press("down")
+        await seat.sees("Why: until quiet hours are over")
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_a_confirmation_of_what_is_cancelled_is_dropped_before_any_worker_has_looked(clinic: Clinic) -> None:
+    reference = booked(clinic)
+    appointments.cancel(clinic.context, reference)
+    assert states(clinic) == ["cancelled", "waiting"]
+    assert [row["kind"] for row in notifications.list_(clinic.context, state="waiting")] == ["cancellation"]
+    assert [row["kind"] for row in notifications.list_(clinic.context, state="cancelled")] == ["confirmation"]
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("✕ dropped", "not booked any more", "0 failed  1 waiting")
+        await seat.press("down", "t")
+        await seat.hears("It cannot be sent: it is not booked any more.")
+        await seat.press("enter")
+        await seat.sees("confirmation dropped (it is not booked any more)", "cancellation waiting")
+
+    sit(clinic.context, play)
+    undo.undo(clinic.context, reference)
+    assert [row["kind"] for row in notifications.list_(clinic.context, state="waiting")] == ["confirmation"]
+
+
+def test_a_desk_that_does_not_know_the_sender_says_so_without_naming_settings(clinic: Clinic) -> None:
+    booked(clinic)
+    object.__setattr__(clinic.context.settings, "mail_from", "nobody")
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("◷ waiting")
+        await seat.press("v")
+        await seat.hears("this desk does not know whom letters come from")
+        await seat.misses("mail_from")
 
     sit(clinic.context, play)
 
@@ -123,7 +171,7 @@ def test_stopping_is_asked_for_keeping_is_the_default_and_the_cursor_stays(clini
         await seat.sees(f"Stop the confirmation about {first}?")
         await seat.press("y")
         await seat.hears(f"The confirmation {first} will not be sent.")
-        await seat.sees("✕ cancelled", "somebody stopped it")
+        await seat.sees("✕ dropped", "somebody stopped it")
         assert states(clinic) == ["cancelled", "failed"]
         becomes(clinic, first, "sent_at = now(), channel = 'email', cancelled_at = NULL, reason = ''")
         await seat.press("x", "y")
@@ -181,6 +229,6 @@ def test_while_the_database_is_away_what_was_read_stays_and_nothing_is_changed(
             await seat.hears("The database does not answer.")
         await seat.misses("What you see is")
         await seat.press("x", "y")
-        await seat.sees("✕ cancelled")
+        await seat.sees("✕ dropped")
 
     sit(clinic.context, play)

@@ -241,7 +241,34 @@ async def merging(seat: Seat) -> None:
     await seat.press("g")
     await seat.sees("Merge two records", "stays  P1  Ana Müller", "Nothing takes a merge back.")
     await seat.press("text:P2", "enter")
-    await seat.sees("goes   P2  José da Silva", "1 ahead")
+    await seat.sees("goes   P2  José da Silva", "1 ahead", "▲ The names differ: is it one person?")
+
+
+@pytest.mark.parametrize(
+    ("name", "born", "warning"),
+    [
+        ("ANA MULLER", "1980-03-21", ""),
+        ("ANA MULLER", "1980-03-12", "▲ The birth dates differ: is it one person?"),
+        ("Ana Muñoz", "1980-03-12", "▲ The names and the birth dates differ: is it one person?"),
+    ],
+)
+def test_what_differs_between_two_records_is_pointed_out(clinic: Clinic, name: str, born: str, warning: str) -> None:
+    clinic.run("UPDATE patient SET birth_date = '1980-03-21' WHERE mrn = 'P1'")
+    clinic.run("UPDATE patient SET name = %s, birth_date = %s WHERE mrn = 'P2'", (name, born))
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("text:P1")
+        await seat.sees("1980-03-21", "▲ There is no e-mail address")
+        await seat.press("enter")
+        await seat.sees("Number    P1")
+        await seat.press("g")
+        await seat.sees("Merge two records")
+        await seat.press("text:P2", "enter")
+        await seat.sees(f"goes   P2  {name}", warning)
+        assert bool(warning) == ("differ" in seat.text())
+
+    sit(clinic.context, play, SMALL)
 
 
 def survivor_of_p2(clinic: Clinic) -> str | None:

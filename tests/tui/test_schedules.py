@@ -6,9 +6,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from bookcli.core.context import Context
 from bookcli.core.model.text import visible
-from bookcli.core.services import appointments, schedules
+from bookcli.core.services import appointments, closings, schedules
 from bookcli.tui import keys
 from tests.clinic import Clinic, first_day
 from tests.faults import outages
@@ -414,6 +416,25 @@ def test_who_leaves_a_closing_whose_answer_was_lost_is_shown_what_is_closed_befo
     assert len(schedules.closures(clinic.context)) == 1
 
 
+def test_a_closing_is_taken_back_after_a_restart_of_the_desk_after_a_question(clinic: Clinic) -> None:
+    reference = booked(clinic, 1, 4)
+    start, end = clinic.row("SELECT starts_at, ends_at FROM slot WHERE slot_id = %s", (clinic.slot("mri", 2, 4),))
+    plan = closings.plan(clinic.context, "north", "mri-1", start, end)
+    closings.apply(clinic.context, plan, "repair", everybody=True)
+    assert starts(clinic, reference) != ["10:00"]
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.sees("1 closed ahead")
+        await seat.press("u")
+        await seat.sees("Take back: close mri-1?", "closed from", "done by you")
+        await seat.press("y")
+        await seat.sees("0 closed ahead")
+
+    sit(clinic.context, play)
+    assert starts(clinic, reference) == ["10:00"]
+
+
 def test_what_another_desk_closes_appears_by_itself(clinic: Clinic, valkey: Valkey) -> None:
     settings = replace(clinic.context.settings, redis_url=valkey.url)
     start, end = clinic.row("SELECT starts_at, ends_at FROM slot WHERE slot_id = %s", (clinic.slot("mri", 2, 4),))
@@ -425,6 +446,22 @@ def test_what_another_desk_closes_appears_by_itself(clinic: Clinic, valkey: Valk
             schedules.close(other, "north", "mri-1", start, end, "repair")
             await seat.sees("1 closed ahead", "repair")
 
+        sit(desk, play)
+
+
+def test_hours_that_another_desk_adds_appear_by_themselves(
+    clinic: Clinic, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bookcli.tui.live.CALM_SECONDS", 0.5)
+    settings = replace(clinic.context.settings, redis_url=valkey.url)
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.eventually(lambda: valkey.client.pubsub_numsub(*channels(valkey))[0][1] > 1, "listening")
+        schedules.add(clinic.context, HOURS)
+        await seat.sees("mon-fri")
+
+    with Context(settings, clinic.context.paths) as desk:
         sit(desk, play)
 
 

@@ -193,7 +193,7 @@ async def appointment(seat: Seat) -> None:
 async def cancelling(seat: Seat) -> None:
     await appointment(seat)
     await seat.press("x")
-    await still(seat, "Cancel it", "pat-crs")
+    await still(seat, "Cancel it", "oth-oerr")
 
 
 async def moving_on_board(seat: Seat) -> None:
@@ -239,7 +239,7 @@ async def pending(seat: Seat) -> None:
 
 async def messages(seat: Seat) -> None:
     await seat.press("5")
-    await still(seat, "▲ failed", "◷ waiting", "t Send again")
+    await still(seat, "▲ failed", "◷ waiting", "t Send now")
 
 
 async def schedules_view(seat: Seat) -> None:

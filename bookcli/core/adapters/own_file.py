@@ -1,6 +1,6 @@
 """Reads a file that others may neither have placed nor be able to read.
 
-What must stay true: a link is not followed, a pipe not waited for, and what is judged is what was read.
+What must stay true: no link is followed unless asked for, no pipe waited for, and what is judged is what was read.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 
-def read(file: Path, most: int) -> tuple[bytes, os.stat_result]:
-    """The first so many bytes, and what is known of exactly that file; see `flaw`. Raises OSError, also for a link."""
+def read(file: Path, most: int, *, through_links: bool = False) -> tuple[bytes, os.stat_result]:
+    """The first so many bytes, and what is known of exactly the file that they are from; see `flaw`. Raises OSError.
+
+    It does for a link too, unless `through_links`: for a file that whoever runs this has named.
+    """
     # Not waiting, because somebody else may have placed a pipe there.
-    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if through_links else os.O_NOFOLLOW))
     try:
         found = os.fstat(descriptor)
         return os.read(descriptor, most) if stat.S_ISREG(found.st_mode) else b"", found

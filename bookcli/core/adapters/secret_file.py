@@ -1,11 +1,10 @@
-"""Reads a key from a file.
+"""Reads a key from a file, or from where a link leads: secrets are mounted as links into containers.
 
-What must stay true: a key that others can read is no key, and no message repeats one.
+What must stay true: a key that others can read or could have placed is no key, and no message repeats one.
 """
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -29,14 +28,12 @@ class Kind(NamedTuple):
 def read(file: Path, kind: Kind, decode: Callable[[str], bytes], sizes: range) -> bytes:
     """The bytes that `decode` finds in the file, as many as one of `sizes`; it raises ValueError for what is no key.
 
-    Raises InvalidInput `CODE-invalid` when it is not that or a link, `CODE-open` when others can read or place it.
+    Raises InvalidInput `CODE-invalid` when it is not that, `CODE-open` when others can read or place it.
     """
     try:
-        text, found = own_file.read(file, LONGEST)
+        text, found = own_file.read(file, LONGEST, through_links=True)
         key = decode(text.decode("ascii").strip())
-    except OSError as problem:
-        raise _no_key(file, kind, is_link=problem.errno == errno.ELOOP) from None
-    except ValueError:
+    except (OSError, ValueError):
         raise _no_key(file, kind) from None
     if len(key) not in sizes:
         raise _no_key(file, kind)
@@ -47,9 +44,9 @@ def read(file: Path, kind: Kind, decode: Callable[[str], bytes], sizes: range) -
     return key
 
 
-def _no_key(file: Path, kind: Kind, *, is_link: bool = False) -> InvalidInput:
+def _no_key(file: Path, kind: Kind) -> InvalidInput:
     return InvalidInput(
-        f"The file {file} is a link." if is_link else f"The file {file} holds no key for {kind.purpose}.",
-        hint="Name the file itself." if is_link else "Make it: " + kind.recipe.format(file=file),
+        f"The file {file} holds no key for {kind.purpose}.",
+        hint="Make it: " + kind.recipe.format(file=file),
         code=f"{kind.code}-invalid",
     )

@@ -123,7 +123,11 @@ def normal_password(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:
         raise _bad_password("it is not valid Unicode") from None
-    if not text or len(text) > 4 * MOST_CHARACTERS:
+    if not text:
+        raise InvalidInput(
+            "A password is needed.", hint="none was typed", code="password-invalid", details={"field": "password"}
+        )
+    if len(text) > 4 * MOST_CHARACTERS:
         raise _bad_password(f"it has between 1 and {MOST_CHARACTERS} characters")
     return unicodedata.normalize("NFKC", text)
 

@@ -75,3 +75,14 @@ def possible(context: Context) -> list[dict[str, Any]]:
     Rows of done_at, action, reference, status, test, site, zone, resource, starts_at; nothing about the patients.
     """
     return kernel.answers(context.connection(), "list_undoable")
+
+
+def last(context: Context) -> dict[str, Any] | None:
+    """What the same person did last of what they could take back, a closing among it; None when there is nothing.
+
+    A row of `possible`, or of action `close`: done_at, closure, site, zone, resource (None: all), starts_at, ends_at.
+    """
+    closed = kernel.answers(context.connection(), "list_undoable_closings")
+    rows = [{**row, "action": "close"} for row in closed] + possible(context)
+    # What was moved with a closing has its moment, and is taken back with it.
+    return max(rows, key=lambda row: row["done_at"], default=None)

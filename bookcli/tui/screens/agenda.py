@@ -26,6 +26,7 @@ from ..live import Live
 from ..moves import MOVABLE, on_board
 from ..undoing import of_appointment
 from ..widgets.appointment_facts import MARKS
+from ..widgets.patient_finder import labelled
 
 if TYPE_CHECKING:
     from ...core.services import agenda, appointments
@@ -49,7 +50,8 @@ class AgendaScreen(Live):
         Binding("a", "step('arrived')", "Arrive", id="agenda.arrive"),
         Binding("c", "step('checked-in')", "Check in", id="agenda.check-in"),
         Binding("f", "step('fulfilled')", "Fulfil", id="agenda.fulfil"),
-        Binding("n", "missed", "No-show…", id="agenda.noshow"),
+        Binding("x", "missed", "No-show…", id="agenda.noshow"),
+        Binding("n", "app.open('booking')", "Book", id="agenda.book"),
         Binding("m", "move", "Move", id="agenda.move"),
         Binding("w", "find", "Find", id="agenda.find"),
         Binding("escape", "found", "All", id="agenda.all", show=False),
@@ -61,9 +63,9 @@ class AgendaScreen(Live):
         self._day: date | None = None
 
     def body(self) -> ComposeResult:
-        words = Input(placeholder="Name, MRN, test or status", compact=True)
-        words.display = False
-        yield words
+        line = labelled("Find", Input(placeholder="Name, MRN, test or status", compact=True))
+        line.display = False
+        yield line
         yield Notice()
         yield Table(("Time", "Status", "Waits", "Patient", "MRN", "Test", "Where"), self._cells, _reference)
 
@@ -138,12 +140,12 @@ class AgendaScreen(Live):
         self.query_one(Table).focus()
 
     def action_find(self) -> None:
-        self.query_one(Input).display = True
+        self.query_one(".line").display = True
         self.query_one(Input).focus()
 
     def action_found(self) -> None:
         self.query_one(Input).clear()
-        self.query_one(Input).display = False
+        self.query_one(".line").display = False
         self.query_one(Table).focus()
 
     def on_table_opened(self, event: Table.Opened) -> None:
@@ -163,8 +165,13 @@ class AgendaScreen(Live):
 
     def action_missed(self) -> None:
         row = self.query_one(Table).current
-        if row is not None:
-            question = Confirm(f"{row['patient_name']} did not come?", yes="No-show", no="Cancel")
+        if row is not None and row["status"] != "booked":
+            is_ = f"is {WORDS.get(row['status'], row['status'])}"
+            self.desk.toast(
+                f"{row['patient_name']} {SENTENCES.get(row['status'], is_)}: that is no no-show.", "warning"
+            )
+        elif row is not None:
+            question = Confirm(f"{row['patient_name']} did not come?", yes="No-show", no="Back")
             self.app.push_screen(question, lambda agreed: self._step(row, "noshow") if agreed else None)
 
     def _step(self, row: Fact, status: str) -> None:

@@ -5,7 +5,7 @@ What must stay true: what is offered is what its status allows; nothing is cance
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -14,6 +14,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Static
 
+from ...core import clock
 from ...core.errors import BookcliError, Unavailable
 from ...core.model.appointments import CANCELLATION_REASONS, Verdict
 from ...core.services import appointments, reception
@@ -32,6 +33,8 @@ POSSIBLE = {
     "checked-in": ("fulfil", "cancel"),
 }
 """What can be done in each status; the kernel decides, as always."""
+ON_THE_DAY = frozenset({"arrive", "check_in", "fulfil"})
+"""What cannot be done before the local day of the appointment."""
 BUTTONS = {
     "confirm": "Book",
     "release": "Give back",
@@ -107,7 +110,7 @@ class AppointmentScreen(Dialog[str]):
         self.query_one("#facts", Static).update(shown.facts(facts))
         self.query_one("#steps", Static).update(shown.steps(whole))
         self.query_one("#messages", Static).update(shown.messages(whole))
-        possible = POSSIBLE.get(facts["status"], ())
+        possible = _possible(facts)
         keys = {one.binding.action: self.app.get_key_display(one.binding) for one in self.active_bindings.values()}
         for button in self.query(Button):
             button.display = button.id in possible
@@ -126,7 +129,7 @@ class AppointmentScreen(Dialog[str]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only what the status allows has a key."""
         if action in BUTTONS:
-            return self._whole is not None and action in POSSIBLE.get(self._whole.facts["status"], ())
+            return self._whole is not None and action in _possible(self._whole.facts)
         return self._whole is not None if action in ("copy", "print") else True
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -207,3 +210,13 @@ class AppointmentScreen(Dialog[str]):
 
     def action_undo(self) -> None:
         self.desk.action_undo()
+
+
+def _possible(facts: Mapping[str, Any]) -> list[str]:
+    """What its status and the time allow: nobody comes before its day, and nobody is missed before it begins."""
+    barred = ON_THE_DAY if facts["local_start"].date() > clock.today(facts["zone"]) else frozenset()
+    return [
+        one
+        for one in POSSIBLE.get(facts["status"], ())
+        if one not in barred and (one != "no_show" or facts["starts_at"] <= clock.now())
+    ]

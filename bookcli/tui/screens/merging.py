@@ -16,6 +16,7 @@ from textual.widgets import Button, Input, Static
 
 from ...core.errors import BookcliError
 from ...core.model.patients import Patient
+from ...core.model.text import fold
 from ...core.services import patients
 from ..kit import Dialog, said, text, together
 from ..widgets.patient_facts import brief
@@ -44,6 +45,7 @@ class Merging(Dialog[tuple[str, int]]):
         yield labelled("Number", Input(placeholder="of the duplicate", id="number", **options))  # type: ignore[arg-type]
         yield Static(id="stays")
         yield Static(id="goes")
+        yield Static(id="differs")
         yield Static(text("Nothing takes a merge back."), classes="more")
         yield labelled("Word", Input(placeholder=f"{WORD} agrees, all else leaves", id="word", **options))  # type: ignore[arg-type]
         yield Static(id="wrong")
@@ -68,6 +70,7 @@ class Merging(Dialog[tuple[str, int]]):
         """The number is another one: what was shown and agreed to is of nobody any more."""
         self._goes = None
         self.query_one("#goes", Static).update(Content(""))
+        self.query_one("#differs", Static).display = False
         self._word.clear()
         self._word.disabled = self.query_one("#merge", Button).disabled = True
         self._say("")
@@ -106,6 +109,9 @@ class Merging(Dialog[tuple[str, int]]):
             return
         self._goes = found
         self.query_one("#goes", Static).update(together("goes   ", brief(found)))
+        differs = self.query_one("#differs", Static)
+        differs.update(text(differences(self._stays, found), "bold $text-warning"))
+        differs.display = bool(differences(self._stays, found))
         self._word.disabled = False
         self._word.focus()
 
@@ -143,3 +149,13 @@ class Merging(Dialog[tuple[str, int]]):
 
     def _say(self, words: str) -> None:
         self.query_one("#wrong", Static).update(text(words, "$text-error"))
+
+
+def differences(stays: Patient, goes: Patient) -> str:
+    """What speaks against their being one person; nothing when name and birth date are the same."""
+    known = stays.birth_date is not None and goes.birth_date is not None
+    different = [
+        *(["names"] if fold(stays.name) != fold(goes.name) else []),
+        *(["birth dates"] if known and stays.birth_date != goes.birth_date else []),
+    ]
+    return f"▲ The {' and the '.join(different)} differ: is it one person?" if different else ""

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.widgets import Static
 
 from ...core import clock
 from ...core.errors import BookcliError, NotAllowed, Unavailable
 from ...core.model.messages import STATES, Letter
 from ..calls import Later
 from ..kit import Confirm, Notice, Table, View, literal, said, text
+from ..widgets.message_words import DROPPED, why
 from .reading import Reading
 
 if TYPE_CHECKING:
@@ -28,31 +30,11 @@ else:
 
 GLYPHS = {"waiting": "◷", "sending": "▶", "sent": "✔", "failed": "▲", "cancelled": "✕"}
 FILTERS = ("", "failed", "waiting", *(state for state in STATES if state not in ("failed", "waiting")))
-WHY = {
-    "declined": "the patient declined messages",
-    "not-wanted": "the patient wants none",
-    "no-address": "there is no address",
-    "no-webhook": "no webhook is set up",
-    "not-booked": "it is not booked any more",
-    "booked": "it was booked after all",
-    "too-late": "it would come too late",
-    "offer-over": "the offer is over",
-    "too-many-attempts": "it was tried too often",
-    "quiet-hours": "until quiet hours are over",
-    "undone": "it was taken back",
-    "stopped": "somebody stopped it",
-}
-SERVERS = {"smtp": "mail server", "sms": "SMS provider", "webhook": "webhook"}
-TROUBLE = {
-    "away": "does not answer",
-    "refused": "refuses connections",
-    "time-out": "takes too long",
-    "cut-off": "hung up",
-    "untrusted": "is not trusted",
-    "login": "refuses our login",
-    "no-tls": "does not encrypt",
-    "not-taken": "did not take it",
-}
+OVERTAKEN = frozenset({"not-booked", "booked", "offer-over"})
+"""Reasons that sending would not change."""
+NO_SENDER = (
+    "What it says cannot be shown here: this desk does not know whom letters come from. Whoever set it up can tell it."
+)
 NOWHERE = "It is about no appointment: nothing was booked."
 Fact = Mapping[str, Any]
 
@@ -61,7 +43,7 @@ class MessagesScreen(View):
     """Shows the messages of the site: those that failed, those that wait, then the newest of the others."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("t", "retry", "Send again", id="messages.retry"),
+        Binding("t", "retry", "Send now", id="messages.retry"),
         Binding("x", "stop", "Stop…", id="messages.stop"),
         Binding("v", "preview", "What it says", id="messages.preview"),
         Binding("f", "filter", "State", id="messages.filter"),
@@ -77,6 +59,7 @@ class MessagesScreen(View):
     def body(self) -> ComposeResult:
         yield Notice()
         yield Table(("State", "Message", "By", "Reference", "Due", "Why"), _cells, lambda row: str(row["id"]))
+        yield Static(Content(""), id="why")
 
     def on_mount(self) -> None:
         self.query_one(Table).display = False
@@ -87,7 +70,7 @@ class MessagesScreen(View):
         if self._rows is None:
             return Content(site)
         counts = [f"{sum(row['state'] == state for row in self._rows)} {state}" for state in ("failed", "waiting")]
-        said_so = f"only {self._state}" if self._state else "  ".join(counts)
+        said_so = f"only {_word(self._state)}" if self._state else "  ".join(counts)
         return Content.assemble((site, "bold"), f"  {said_so}")
 
     def as_of(self) -> float | None:
@@ -111,10 +94,11 @@ class MessagesScreen(View):
         table, notice = self.query_one(Table), self.query_one(Notice)
         table.display = bool(rows)
         table.show(rows)
+        self._say_why()
         if rows:
             notice.clear()
         else:
-            more = f" that is {self._state}" if self._state else ""
+            more = f" that is {_word(self._state)}" if self._state else ""
             notice.say("empty", f"There is no message{more} here.", "f another state" if self._state else "")
         if rows and self.focused is None:
             table.focus()
@@ -128,6 +112,15 @@ class MessagesScreen(View):
         if self._rows is None:
             self.query_one(Table).display = False
             self.notice("error", text(said(problem)), hint="r tries again")
+
+    def on_data_table_row_highlighted(self) -> None:
+        self._say_why()
+
+    def _say_why(self) -> None:
+        """The whole reason of the message under the cursor: a column has no room for it."""
+        row: Fact | None = self.query_one(Table).current
+        reason = why(row) if row is not None else ""
+        self.query_one("#why", Static).update(text(f"Why: {reason}" if reason else "", "$text-muted"))
 
     def action_filter(self) -> None:
         self._state = FILTERS[(FILTERS.index(self._state) + 1) % len(FILTERS)]
@@ -149,7 +142,7 @@ class MessagesScreen(View):
                 notifications.preview,
                 *what,
                 on_done=partial(self._read, row),
-                on_error=self.desk.failed,
+                on_error=self._not_read,
                 group="preview",
             )
         elif row is not None:
@@ -160,16 +153,26 @@ class MessagesScreen(View):
             heading = f"{row['kind']} about {row['reference']}: what it would say now"
             self.app.push_screen(Reading(heading, "\n".join((*_head(row, letter), "", letter.text.rstrip()))))
 
+    def _not_read(self, problem: BookcliError) -> None:
+        """A setting that is missing is said in the words of a desk."""
+        if problem.code == "config-invalid":
+            self.desk.toast(NO_SENDER, "warning")
+        else:
+            self.desk.failed(problem)
+
     def action_retry(self) -> None:
         row: Fact | None = self.query_one(Table).current
         if row is None:
+            return
+        if row["state"] == "cancelled" and row["reason"] in OVERTAKEN:
+            self.desk.toast(f"It cannot be sent: {why(row)}.", "warning")
             return
         send = partial(self._change, notifications.retry, row, "will be sent now")
         if row["state"] in ("failed", "waiting"):
             send(True)
             return
-        more = "The patient would get it twice." if row["state"] == "sent" else _why(row)
-        question = Confirm(f"It is {row['state']}. Send it all the same?", more, yes="Send", no="Keep")
+        more = "The patient would get it twice." if row["state"] == "sent" else why(row)
+        question = Confirm(f"It is {_word(row['state'])}. Send it all the same?", more, yes="Send", no="Keep")
         self.app.push_screen(question, send)
 
     def action_stop(self) -> None:
@@ -194,20 +197,14 @@ class MessagesScreen(View):
             self.reload()
 
 
+def _word(state: str) -> str:
+    return DROPPED if state == "cancelled" else state
+
+
 def _cells(row: Fact) -> tuple[object, ...]:
     state, due = row["state"], clock.to_local(row["due_at"], row["zone"])
-    shown = f"{GLYPHS.get(state, '○')} {state}"
-    return shown, row["kind"], row["channel"] or "", row["reference"], f"{due:%d %b %H:%M}", _why(row)
-
-
-def _why(row: Fact) -> str:
-    """A code in words: what is known of it, or the code itself."""
-    reason = row["reason"] or (f"not by {row['bounced']}" if row["bounced"] else "")
-    server, _, trouble = reason.partition("-")
-    if reason in WHY or server not in SERVERS:
-        return WHY.get(reason, reason.replace("-", " "))
-    known = TROUBLE.get(trouble)
-    return f"the {SERVERS[server]} {known or f'said {trouble}'}"
+    shown = f"{GLYPHS.get(state, '○')} {_word(state)}"
+    return shown, row["kind"], row["channel"] or "", row["reference"], f"{due:%d %b %H:%M}", why(row)
 
 
 def _head(row: Fact, letter: Letter) -> tuple[str, ...]:
@@ -219,5 +216,5 @@ def _head(row: Fact, letter: Letter) -> tuple[str, ...]:
     if letter.attachments:
         lines.append("Attached  " + ", ".join(one.name for one in letter.attachments))
     tried = f", tried {row['attempts']} times" if row["attempts"] > 1 else ""
-    why = f" ({_why(row)}{tried})" if _why(row) else tried
-    return (*lines, f"State     {row['state']}{why}")
+    because = f" ({why(row)}{tried})" if why(row) else tried
+    return (*lines, f"State     {_word(row['state'])}{because}")

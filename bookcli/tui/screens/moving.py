@@ -50,6 +50,7 @@ class Moving(Dialog[Offer]):
         placeholder = "the nearest; or tue am, +3d, next week"
         yield labelled("To", Input(placeholder=placeholder, compact=True, select_on_focus=False))
         yield OfferList()
+        yield Static(text("Enter moves it to the place under the cursor."), classes="more")
         yield Static(Content(""), id="problem")
         yield KeyLine()
 

@@ -6,10 +6,10 @@ What must stay true: nothing is done by one key alone, except asking; and lookin
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,18 +20,19 @@ from ...core import clock
 from ...core.errors import BookcliError, NotAllowed
 from ...core.model.board import Place
 from ...core.model.schedules import Closure, Weekly, shown_time, shown_weekdays, weekly
-from ..calls import Following, Later
-from ..kit import Confirm, Notice, Table, View, literal, said, text
+from ..calls import Later
+from ..kit import Confirm, Notice, Table, literal, said, text
+from ..live import Following
 from ..undoing import Undo
 from .affected import Affected
 from .closing import Closing, Result, span
 from .weekly_hours import Done, EndHours, Publishing, WeeklyHours
 
 if TYPE_CHECKING:
-    from ...core.services import opening_hours, schedules, slots
+    from ...core.services import opening_hours, schedules
     from ...core.services.opening_hours import OpeningHours
 else:
-    opening_hours, schedules, slots = Later("opening_hours"), Later("schedules"), Later("slots")
+    opening_hours, schedules = Later("opening_hours"), Later("schedules")
 
 PERMISSION = "manage-schedules"
 NOT_ALLOWED = "Your role may read the schedules, and not change them."
@@ -69,8 +70,11 @@ class ClosuresTable(Table[Closure]):
             super().action_cursor_up()
 
 
-class SchedulesScreen(View):
-    """Shows the hours and closures of the site, and changes them for whoever may."""
+class SchedulesScreen(Following):
+    """Shows the hours and closures of the site, and changes them for whoever may.
+
+    Hours that another desk adds or ends are told to nobody; they are read once a minute.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add hours", id="schedules.add"),
@@ -84,10 +88,6 @@ class SchedulesScreen(View):
     def __init__(self) -> None:
         super().__init__()
         self._found: OpeningHours | None = None
-        self._read_at = 0.0
-        self._failing = self._soon = False
-        self._following: Following | None = None
-        self._followed = ""
 
     def body(self) -> ComposeResult:
         yield Notice()
@@ -129,19 +129,22 @@ class SchedulesScreen(View):
 
     # Reading
 
-    def placed(self) -> None:
+    @property
+    def has_answer(self) -> bool:
+        return self._found is not None
+
+    @property
+    def burst(self) -> float:
+        return BURST_SECONDS
+
+    def forget(self) -> None:
         self._found = None
-        self.reload()
 
-    def reload(self) -> None:
-        """Asks for all of it when it can be seen; coming to the front asks too."""
-        self._soon = False
-        if self.is_active and self.desk.site is not None:
-            ask = partial(self.call, on_done=self._shown, on_error=self._failed, group="schedules")
-            ask(opening_hours.of_site, self.desk.site.code)
+    def question(self, site: Place) -> tuple[Callable[..., Any], *tuple[Any, ...]]:
+        return opening_hours.of_site, site.code
 
-    def _shown(self, found: OpeningHours) -> None:
-        self._found, self._read_at, self._failing = found, time.monotonic(), False
+    def show_answer(self, found: OpeningHours) -> None:
+        self._found = found
         above, below, notice = self.query_one(HoursTable), self.query_one(ClosuresTable), self.query_one(Notice)
         lines = self._lines()
         above.display, below.display = bool(lines), bool(found.closures)
@@ -157,7 +160,6 @@ class SchedulesScreen(View):
         if self.focused is None:
             (above if lines else below).focus()
         self.say_frame()
-        self._follow(found.site)
 
     def _lines(self) -> list[Line]:
         """The hours that count from today on, and the resources in use that have none."""
@@ -175,9 +177,7 @@ class SchedulesScreen(View):
         lines += [Line(code, None, published.get(code)) for code in codes if code not in open_ones]
         return sorted(lines, key=lambda line: line.resource)
 
-    def _failed(self, problem: BookcliError) -> None:
-        self._failing = True
-        self.desk.explain(problem)
+    def show_problem(self, problem: BookcliError) -> None:
         if isinstance(problem, NotAllowed):
             self._found = None
         if self._found is None:
@@ -186,23 +186,6 @@ class SchedulesScreen(View):
             self.query_one("#closed", Static).update(Content(""))
             self.notice("error", text(said(problem)), hint="r tries again")
         self.say_frame()
-
-    def _follow(self, site: str) -> None:
-        if self._following is not None and self._followed == site:
-            return
-        if self._following is not None:
-            self._following.stop()
-        self._followed = site
-        follow = self.desk.calls.follow
-        self._following = follow(self, slots.changes, [site], on_item=self._changed, on_end=self._unfollowed)
-
-    def _changed(self, _: object) -> None:
-        if not self._soon:
-            self._soon = True
-            self.set_timer(BURST_SECONDS, self.reload)
-
-    def _unfollowed(self) -> None:
-        self._following = None
 
     def _closure(self, one: Closure) -> Iterable[object]:
         zone = self.desk.site.zone if self.desk.site is not None else "UTC"

@@ -29,12 +29,14 @@ class Slot(Dialog[str]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "book", "Book here", id="slot.book"),
+        Binding("enter", "book_empty", "Book here", id="slot.book-empty", show=False),
         Binding("r", "reload", "Refresh", id="slot.refresh", show=False),
     ]
 
     def __init__(self, shown: Board, cell: Cell) -> None:
         super().__init__()
         self._board, self._cell = shown, cell
+        self._empty = False
 
     def body(self) -> ComposeResult:
         start, end = (clock.to_local(moment, self._board.place.zone) for moment in (self._cell.start, self._cell.end))
@@ -58,12 +60,14 @@ class Slot(Dialog[str]):
     def _shown(self, rows: list[dict[str, Any]]) -> None:
         notice, table = self.query_one(Notice), self.query_one(Table)
         table.display = bool(rows)
+        self._empty = not rows
         if rows:
             notice.clear()
             table.show(rows)
             table.focus()
         else:
-            notice.say("empty", "Nobody is booked here.", "n books here" if self.desk.opens("booking") else "")
+            self.set_focus(None)
+            notice.say("empty", "Nobody is booked here.", "Enter or n books here" if self._may_book else "")
 
     def _failed(self, problem: BookcliError) -> None:
         self.query_one(Notice).say("error", text(said(problem)), "r tries again")
@@ -82,7 +86,14 @@ class Slot(Dialog[str]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nobody can book where nothing is free, or where there is no dialog for it."""
-        return action != "book" or (self.desk.opens("booking") and self._cell.free > 0)
+        return {"book": self._may_book, "book_empty": self._may_book and self._empty}.get(action, True)
+
+    @property
+    def _may_book(self) -> bool:
+        return self.desk.opens("booking") and self._cell.free > 0
 
     def action_book(self) -> None:
         self.dismiss("book")
+
+    def action_book_empty(self) -> None:
+        self.action_book()

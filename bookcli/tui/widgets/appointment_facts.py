@@ -11,6 +11,7 @@ from ...core import clock
 from ...core.model.appointments import CANCELLATION_REASONS
 from ...core.model.text import visible
 from ...core.services.reception import Whole
+from .message_words import DROPPED, why
 
 MARKS = {
     "pending": ("◐", "$text-warning"),
@@ -103,9 +104,10 @@ def messages(whole: Whole) -> Content:
     for one in whole.messages:
         moment = one["sent_at"] or one["failed_at"] or one["cancelled_at"] or one["due_at"]
         at = clock.to_local(moment, whole.facts["zone"])
-        why = f" ({visible(one['reason'])})" if one["reason"] else ""
+        because = f" ({visible(why(one))})" if why(one) else ""
         mark = {"sent": "✔", "failed": "▲", "cancelled": "✕"}.get(one["state"], "◷")
         by = f" by {one['channel']}" if one["channel"] else ""
-        line = f"{mark} {one['kind']} {one['state']}{by}{why}"
+        state = DROPPED if one["state"] == "cancelled" else one["state"]
+        line = f"{mark} {one['kind']} {state}{by}{because}"
         lines.append(Content.assemble((f"{at:%d %b %H:%M} ", "$text-muted"), line))
     return Content("\n").join(lines)

@@ -38,10 +38,35 @@ def test_a_key_that_only_its_owner_can_read_is_read(file: Path) -> None:
     assert _read(file) == KEY
 
 
-def test_a_link_to_a_key_is_not_followed(file: Path, tmp_path: Path) -> None:
+def test_a_key_behind_links_is_read_as_secrets_are_mounted_into_containers(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "..data").symlink_to(tmp_path)
+    link = tmp_path / "mounted"
+    link.symlink_to(tmp_path / "..data" / file.name)
+    file.chmod(0o400)
+    assert _read(link) == KEY
+
+
+def test_a_link_is_judged_by_the_file_that_it_leads_to(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     link = tmp_path / "link"
     link.symlink_to(file)
-    assert _refused(link) == ("test-key-invalid", "Name the file itself.")
+    file.chmod(0o602)
+    assert _refused(link)[0] == "test-key-open"
+    file.chmod(0o600)
+    own = file.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    monkeypatch.setattr(secret_file, "_ROOT", own + 2)
+    assert _refused(link)[0] == "test-key-open"
+
+
+def test_a_link_to_nothing_to_itself_or_to_a_pipe_is_no_key(tmp_path: Path) -> None:
+    pipe, nothing, itself, led = (tmp_path / name for name in ("pipe", "nothing", "itself", "led"))
+    os.mkfifo(pipe, 0o600)
+    nothing.symlink_to(tmp_path / "never-was")
+    itself.symlink_to(itself)
+    led.symlink_to(pipe)
+    assert [_refused(one)[0] for one in (nothing, itself, led)] == ["test-key-invalid"] * 3
 
 
 def test_a_pipe_or_a_directory_is_no_key_and_is_not_waited_for(tmp_path: Path) -> None:

@@ -134,6 +134,56 @@ def test_a_visit_whose_parts_have_changed_places_goes_back_though_those_are_full
     assert clinic.sound()
 
 
+@pytest.mark.parametrize("by", [1, -1], ids=["later", "earlier"])
+def test_a_visit_is_moved_by_half_an_hour_and_back_each_part_onto_the_time_of_another(clinic: Clinic, by: int) -> None:
+    old = [clinic.slot("blood", 2, index) for index in (4, 5)]
+    new = [clinic.slot("blood", 2, index + by) for index in (4, 5)]
+    clinic.run("UPDATE slot SET capacity = 2 WHERE slot_id = ANY (%s)", (old + new,))
+    visit = appointments.visit(clinic.context, [clinic.request(1, "blood", slot) for slot in old], uuid.uuid4())
+    references = [one.reference or "" for one in visit.verdicts]
+    moves = [
+        BookingRequest(test="blood", place=Place(slot=slot), moves=reference).document()
+        for reference, slot in zip(references, new, strict=True)
+    ]
+    verdicts = kernel.book(clinic.context.connection(), moves, together=True)
+    assert {one.verdict for one in verdicts} == {"rescheduled"}
+    assert [appointments.show(clinic.context, one)["slot_id"] for one in references] == new
+    assert clinic.sound()
+    assert len(undo.undo(clinic.context, references[0]).verdicts) == 2
+    assert [appointments.show(clinic.context, one)["slot_id"] for one in references] == old
+    assert clinic.sound()
+
+
+def test_a_visit_is_not_moved_onto_the_time_of_another_appointment_nor_onto_a_part_that_stays(clinic: Clinic) -> None:
+    old = [clinic.slot("blood", 2, index) for index in (4, 5, 6)]
+    clinic.run("UPDATE slot SET capacity = 2 WHERE slot_id = ANY (%s)", (old,))
+    visit = appointments.visit(clinic.context, [clinic.request(1, "blood", slot) for slot in old], uuid.uuid4())
+    references = [one.reference or "" for one in visit.verdicts]
+    moves = [
+        BookingRequest(test="blood", place=Place(slot=slot), moves=reference).document()
+        for reference, slot in zip(references[:2], old[1:], strict=True)
+    ]
+    verdicts = kernel.book(clinic.context.connection(), moves, together=True)
+    assert [one.verdict for one in verdicts] == ["visit-refused", "patient-overlap"]
+    assert [appointments.show(clinic.context, one)["slot_id"] for one in references] == old
+    assert clinic.sound()
+
+
+def test_a_part_that_has_moved_already_is_in_the_way_of_one_that_is_asked_for_with_it(clinic: Clinic) -> None:
+    old = [clinic.slot("blood", 2, index) for index in (4, 5)]
+    taken = clinic.slot("blood", 2, 7)
+    clinic.run("UPDATE slot SET capacity = 2 WHERE slot_id = %s", (taken,))
+    visit = appointments.visit(clinic.context, [clinic.request(1, "blood", slot) for slot in old], uuid.uuid4())
+    first, second = (
+        BookingRequest(test="blood", place=Place(slot=taken), moves=one.reference or "").document()
+        for one in visit.verdicts
+    )
+    assert kernel.book(clinic.context.connection(), [first])[0].verdict == "rescheduled"
+    verdicts = kernel.book(clinic.context.connection(), [first, second], together=True)
+    assert [one.verdict for one in verdicts] == ["rescheduled", "patient-overlap"]
+    assert clinic.sound()
+
+
 def test_the_key_of_an_undone_booking_does_not_claim_it_is_booked(clinic: Clinic) -> None:
     request = clinic.request(1, "mri", clinic.slot("mri"))
     appointments.book(clinic.context, request)
@@ -308,6 +358,22 @@ def test_what_could_be_undone_is_listed_the_last_first(clinic: Clinic, colleague
     assert undo.possible(colleague) == []
     assert undo.undo(clinic.context).verdicts[0].status == "cancelled"
     assert clinic.sound()
+
+
+def test_the_last_thing_is_a_closing_rather_than_whom_it_has_moved(clinic: Clinic, colleague: Context) -> None:
+    _booked_at(clinic, 1, clinic.slot("mri", 2, 4))
+    start, end = clinic.row("SELECT starts_at, ends_at FROM slot WHERE slot_id = %s", (clinic.slot("mri", 2, 4),))
+    plan = closings.plan(clinic.context, "north", "mri-1", start, end)
+    done = closings.apply(clinic.context, plan, "repair", everybody=True)
+    last = undo.last(clinic.context) or {}
+    assert (last["action"], last["closure"], last["resource"]) == ("close", done.closure_id, "mri-1")
+    assert (last["starts_at"], last["ends_at"]) == (start, end)
+    assert undo.last(colleague) is None
+    later = _booked(clinic, 2)
+    assert (undo.last(clinic.context) or {})["reference"] == later
+    undo.undo(clinic.context, later)
+    closings.take_back(clinic.context, done.closure_id)
+    assert (undo.last(clinic.context) or {})["action"] == "book"
 
 
 def test_a_reference_that_nobody_has_is_not_found(clinic: Clinic) -> None:
