@@ -194,6 +194,7 @@ class BoardScreen(Live):
 
     def action_filter(self) -> None:
         self.call(board.tests, on_done=self._choose_test, group="tests")
+        self.desk.ahead.until_answered(self, "tests")
 
     def _choose_test(self, tests: list[tuple[str, str]]) -> None:
         question = Choices("Only resources that perform", [("all", "every test"), *tests], self._test or "all")

@@ -70,6 +70,7 @@ class QuickLine(Dialog[Outcome]):
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()
+        self.desk.ahead.watch(self.query_one(Input))
         self.call(lines.known, on_done=self._learnt)
         self._say()
 
@@ -84,7 +85,8 @@ class QuickLine(Dialog[Outcome]):
     # What is typed
 
     def on_input_changed(self) -> None:
-        self._waits, self._entered = True, False
+        self._waits = True
+        self._decided()
         self._understand()
 
     def _understand(self) -> None:
@@ -143,8 +145,8 @@ class QuickLine(Dialog[Outcome]):
         self._go_on()
 
     def _failed(self, problem: BookcliError) -> None:
-        self._waits = self._entered = False
-        self._asked = None
+        self._waits, self._asked = False, None
+        self._decided()
         self.query_one("#problem", Static).update(text(f"▲ {said(problem)}", "$text-error"))
         self.desk.explain(problem)
 
@@ -175,6 +177,7 @@ class QuickLine(Dialog[Outcome]):
     def on_input_submitted(self) -> None:
         if self._line.reference:
             self._enter()
+            self._decided()
             return
         self._entered = True
         self._go_on()
@@ -182,8 +185,13 @@ class QuickLine(Dialog[Outcome]):
     def _go_on(self) -> None:
         """Does what Enter asked for, once the answers to what was typed are there."""
         if self._entered and not self._waits and not self.desk.calls.is_asking(self, "offers"):
-            self._entered = False
             self._enter()
+            self._decided()
+
+    def _decided(self) -> None:
+        """What was typed after Enter belongs to whatever has the focus now."""
+        self._entered = False
+        self.desk.ahead.release(self.query_one(Input))
 
     def _enter(self) -> None:
         if self._line.reference:
