@@ -55,7 +55,7 @@ class TypeAhead:
         self._passed: events.Event | None = None
         self._seen: ref[Screen[Any]] | None = None
         self._busy = False
-        self._since = 0.0
+        self._since = self._until = 0.0
         self._step = 0
         self._rest: tuple[DOMNode, ...] = ()
 
@@ -63,15 +63,23 @@ class TypeAhead:
         """What is typed into a widget after Enter waits until it is released."""
         self._watched.add(widget)
 
+    def hold(self, widget: Widget) -> None:
+        """What is typed into a widget that is about to have the focus waits until it is released."""
+        self._held = widget
+        self._settle_desk()
+
     def release(self, widget: Widget) -> None:
         """What was typed belongs to whatever has the focus when the messages of the widget have arrived."""
         if self._held is widget:
             self._held = None
             self._begin(widget)
 
-    def until_answered(self, owner: MessagePump, group: str) -> None:
-        """What is typed waits for the answer to a question, as in `Calls.ask`, because the answer opens something."""
-        self._asked = (owner, group)
+    def until_answered(self, owner: MessagePump, group: str, seconds: float = MOST_SECONDS) -> None:
+        """What is typed waits for the answer to a question, as in `Calls.ask`, because it is for what the answer shows.
+
+        `seconds` is how long at most.
+        """
+        self._asked, self._until = (owner, group), time.monotonic() + seconds
         self._settle_desk()
 
     def keeps(self, event: events.Event) -> bool:
@@ -172,7 +180,9 @@ class TypeAhead:
     def _arrived(self) -> None:
         self._step += 1
         screen = self._screen
-        if self._asked is not None and not self._desk.calls.is_asking(*self._asked):
+        if self._asked is not None and not (
+            self._desk.calls.is_asking(*self._asked) and time.monotonic() < self._until
+        ):
             self._asked = None  # what it opens is not there yet
             self._wait_for(self._target)
         elif screen is None or self._asked is not None:
