@@ -93,6 +93,18 @@ def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
     sit(clinic.context, play, SMALL)
 
 
+def test_days_are_walked_and_a_place_is_booked_before_the_first_day_is_shown(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        in_a_burst(seat, "right_square_bracket", "n", "text:okafor")
+        await seat.sees("Patient  okafor")
+        await seat.press("escape", "y")
+        await seat.sees("Laboratory", "08:00", "places free")
+        in_a_burst(seat, "right_square_bracket", "right", "n", "text:muller")
+        await seat.sees("Patient  muller", "08:00–08:30 mri-1")
+
+    sit(clinic.context, play)
+
+
 def test_what_is_typed_after_the_key_that_locks_is_typed_into_the_lock_and_no_letter_of_it_gets_behind_it(
     clinic: Clinic,
 ) -> None:

@@ -54,7 +54,7 @@ class PatientsScreen(View):
         self._failing = False
 
     def body(self) -> ComposeResult:
-        yield PatientFinder(away="", ahead=True)
+        yield PatientFinder(away="")
         yield Notice()
         with Horizontal(id="record"):
             with VerticalScroll(id="who", can_focus=False):

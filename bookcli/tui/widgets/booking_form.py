@@ -166,7 +166,7 @@ class BookingForm(Vertical):
         if here is self.note and patient is None:
             return "Enter goes on to the patient"
         if chosen is not None and patient is not None and (here is self.note or current == chosen):
-            return "Enter keeps it: PENDING — not booked" if away else "Enter books"
+            return "Enter keeps it" if away else "Enter books"
         if current is None:
             return ""
         return "Enter takes this offer" if away or patient is None else "Enter holds this offer"
@@ -197,7 +197,7 @@ def _state(
         words = "▲ No longer held: others may take it. ^r holds it again."
         return Content.styled(words, "bold $text-warning")
     if away:
-        words = "▲ Not held: no database."
+        words = "▲ Not held: no database. A request is kept: PENDING — not booked."
         return Content.styled(words, "bold $text-warning")
     return Content.styled(f"○ Not held  {when(chosen)}", "$text-muted")
 
