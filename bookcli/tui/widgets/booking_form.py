@@ -149,7 +149,7 @@ class BookingForm(Vertical):
         state = _state(holding, settling, patient, chosen, away=away)
         enter = "" if settling.under_way else self._enter(patient, chosen, away=away)
         words = [*([state] if state is not None else []), *([Content.styled(enter, "$text-muted")] if enter else [])]
-        self._say("#state", Content("  ").join(words) if words else None)
+        self._say("#state", Content("\n").join(words) if words else None)
 
     def after(self, field: Widget, patient: Patient | None, *, known: bool) -> Widget:
         """Where Enter goes on from tests or days; `known`: which offer it is to be."""
