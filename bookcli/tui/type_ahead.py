@@ -86,8 +86,11 @@ class TypeAhead:
         """Whether an event waits, and nothing happens for it now."""
         if not isinstance(event, events.Key | events.Paste):
             return False
-        if event.is_forwarded:
-            return not self._desk.screen_stack  # on its way up, it met the end of the desk
+        if event.is_forwarded or event is self._passed:
+            if not self._desk.screen_stack:
+                return True  # on its way it met the end of the desk
+            if event.is_forwarded:
+                return False
         key = event.key if isinstance(event, events.Key) else ""
         if event is not self._passed:
             if self._waits:

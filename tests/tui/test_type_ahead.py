@@ -78,7 +78,7 @@ def test_a_whole_booking_is_typed_before_anything_of_it_is_on_the_screen(clinic:
         (("text:/qu1b27", "escape", "text:/nsd"), "> nsd"),
         (("d", "text:+3d", "escape", "3", "text:okafor qu"), "Patient  okafor qu"),
         (("text:bokafor", "ctrl+n", "end", "text: nkem", "tab", "text:1990-12-01"), "1990-12-01"),
-        (("d", "text:2031-03-05", "enter", "2", "1", "text:/nsd"), "Wed 05 Mar 2031"),
+        (("d", "text:2031-03-05", "enter", "2", "1"), "Wed 05 Mar 2031"),
     ],
 )
 def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
