@@ -52,6 +52,8 @@ class Context:
         self.settings = settings or config.load(environ)
         self.paths = paths or config.paths(environ)
         self.announce = announce
+        self.asked_at = 0.0
+        """When the database was last asked something, by the monotonic clock."""
         self._connection: Connection | None = None
         self._session: SignedIn | None = None
         self._looked = False
@@ -112,6 +114,7 @@ class Context:
         A database that did not answer for some seconds is not waited for again at once: a command asks several times.
         `patience`: how many seconds to wait for it, for whoever can do without, and who then does not wait twice.
         """
+        self.asked_at = time.monotonic()
         if self._connection is not None and not self._connection.closed:
             return self._connection
         if self._away is not None and time.monotonic() < self._away[0]:

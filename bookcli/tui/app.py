@@ -244,8 +244,8 @@ class DeskApp(App[None]):
         if self.opens("appointment"):
             self.open("appointment", reference, on_done=on_done)
 
-    def open_booking(self, cell: Cell, test: str = "", on_done: Callable[[Any], Any] | None = None) -> None:
-        """Books in a slot of the site that is shown; `test` when one was chosen already."""
+    def open_booking(self, cell: Cell | None, test: str = "", on_done: Callable[[Any], Any] | None = None) -> None:
+        """Books in a slot of the site that is shown, or asks when; `test` when one was chosen already."""
         if self.opens("booking"):
             self.open("booking", cell, test, on_done=on_done)
 

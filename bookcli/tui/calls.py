@@ -73,6 +73,12 @@ class Call:
     quiet: bool = False
     staff: str = ""
     began: float = field(default_factory=time.monotonic)
+    context: Context | None = None
+
+    @property
+    def asked_at(self) -> float:
+        """When the database was last asked: an answer that was lost is asked for again, with a deadline of its own."""
+        return max(self.began, self.context.asked_at if self.context is not None else 0.0)
 
 
 class Following:
@@ -162,8 +168,14 @@ class Calls:
 
     def waited(self) -> float:
         """For how many seconds the oldest question waits that somebody wants an answer to; 0 when there is none."""
-        began = min((call.began for call in self._running if not call.quiet and not self._stale(call)), default=None)
-        return 0.0 if began is None else time.monotonic() - began
+        return max((time.monotonic() - call.began for call in self._awaited()), default=0.0)
+
+    def asked_for(self) -> float:
+        """For how many seconds of these the answer to the last asking is waited for: no longer than the deadline."""
+        return max((time.monotonic() - call.asked_at for call in self._awaited()), default=0.0)
+
+    def _awaited(self) -> list[Call]:
+        return [call for call in self._running if not call.quiet and not self._stale(call)]
 
     def signed_in(self, session: SignedIn | None) -> None:
         """From now on every call is made in this session, which the desk has kept already."""
@@ -198,6 +210,7 @@ class Calls:
 
     def _run(self, call: Call) -> None:
         generation, context = self._taken()
+        call.context = context
         try:
             answer = call.service(context, *call.args)
         except BookcliError as problem:

@@ -28,6 +28,8 @@ AGAIN_SECONDS = 2.0
 MARGIN_SECONDS = 5.0
 """How long after the end of a hold it is surely over, whatever a clock and a network do."""
 
+NOT_KNOWN = "The answer of the database is not there yet. It may still be booked, or kept as PENDING; you are told."
+
 
 class Settling:
     """One booking on its way. `answered` is told what came of it, `failed` of an error, `waits` that it takes long."""
@@ -67,6 +69,13 @@ class Settling:
         self._staff = self._desk.calls.staff
         self._go()
 
+    def if_left(self) -> str:
+        """What becomes of it when the dialog is left now."""
+        if self.under_way:
+            return NOT_KNOWN
+        holds = self._holding.held is not None or self._holding.on_its_way
+        return "Nothing is booked, and the place is given back." if holds else "Nothing is booked or held."
+
     def leave(self) -> None:
         """The dialog has gone and gives nothing back: what comes of it is told by a toast."""
         self._left = True
@@ -95,9 +104,8 @@ class Settling:
         (self._tell if self._left else self._answered)(outcome)
 
     def _tell(self, outcome: Outcome) -> None:
-        reference = outcome.verdicts[0].reference if outcome.verdicts else None
-        if outcome.outcome == "booked" and reference:
-            self._desk.did(f"BOOKED {reference}.", of_appointment(reference))
+        if outcome.outcome == "booked":
+            say_booked(self._desk, outcome)
         elif outcome.outcome == "refused":
             self._desk.toast(f"REFUSED  {sentence(outcome.reason or 'refused', outcome.numbers)}", "error")
         else:
@@ -125,3 +133,10 @@ class Settling:
             self._go()
         else:
             self._lost(problem)
+
+
+def say_booked(desk: DeskApp, outcome: Outcome) -> None:
+    """Names all that was booked; how it is taken back is remembered by the first, as of every visit."""
+    names = [one.reference for one in outcome.verdicts if one.reference]
+    many = f"{len(names)} appointments: " if len(names) > 1 else ""
+    desk.did(f"BOOKED {many}{', '.join(names)}.", of_appointment(names[0]) if names else None)

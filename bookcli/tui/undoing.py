@@ -68,7 +68,8 @@ class Undos:
         if self._done:
             self._take(self._done.pop())
         else:
-            self._desk.calls.ask(self._desk, undo.last, on_done=self._asked)
+            self._desk.calls.ask(self._desk, undo.last, on_done=self._asked, group="undo")
+            self._desk.ahead.until_answered(self._desk, "undo")
 
     def _take(self, done: Undo) -> None:
         taken, kept = partial(self._taken, done), partial(self._not_taken, done)

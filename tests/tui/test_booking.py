@@ -77,6 +77,35 @@ def test_while_the_dialog_is_open_other_desks_see_the_place_held_and_by_whom(cli
     sit(clinic.context, play)
 
 
+def test_leaving_says_that_a_place_is_given_back_only_when_one_is_held(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        await seat.press("text:mul", "escape")
+        await seat.sees("Leave without booking?", "Nothing is booked or held.")
+
+    sit(clinic.context, play)
+
+
+def test_what_enter_does_is_said_where_the_cursor_is_and_it_books_in_the_offers_too(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        await seat.press("text:muller")
+        await seat.sees("Enter takes Ana Müller")
+        await seat.takes_patient()
+        await seat.sees("Enter goes on")
+        await seat.press("text:mri", "enter")
+        await seat.sees("◐ Held 4:5", "Enter books")
+        await seat.press("shift+tab", "down")
+        await seat.sees("Enter holds this offer")
+        await seat.press("up")
+        await seat.sees("Enter books")
+        await seat.press("enter")
+        await seat.sees("BOOKED")
+
+    sit(clinic.context, play, SMALL)
+    assert statuses(clinic) == [("mri", "booked")]
+
+
 def test_a_dialog_in_which_nothing_was_typed_leaves_without_asking(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
         await booking_mri(seat)
@@ -234,6 +263,7 @@ def test_opened_without_a_slot_tests_and_days_are_typed_and_a_visit_is_booked(cl
         await seat.sees("◐ Held 4:5", "Nothing to eat for 8 hours.")
         await seat.press("enter")
         await seat.sees("BOOKED", "Blood draw, lab", "MRI, mri-1")
+        await seat.hears("BOOKED 2 appointments: ", ", ")
         assert statuses(clinic) == [("blood", "booked"), ("mri", "booked")]
 
     sit(clinic.context, play, SMALL)
@@ -250,7 +280,8 @@ def test_a_refusal_by_a_rule_keeps_what_was_typed(clinic: Clinic) -> None:
         await seat.sees("blood", "P1")
         await seat.takes_patient()
         await seat.press("text:mri", "enter")
-        await seat.sees("That place is not free for it. The nearest are these.", "mri 08:30 mri-1", "Ana Müller P1")
+        await seat.sees("The patient already has an appointment at that time", "The nearest are these.")
+        await seat.sees("mri 08:30 mri-1", "Ana Müller P1", "Enter holds this offer")
 
     sit(clinic.context, play, SMALL)
 
@@ -267,11 +298,12 @@ def test_while_the_database_is_away_the_request_is_kept_and_said_to_be_pending(
             await seat.takes_patient()
             await seat.press("text:mri")
             await seat.sees("Not held", "PENDING — not booked")
-            await seat.press("enter", "enter")
-            await seat.sees("PENDING — not booked.", "Tell the patient", "You will be called")
             await seat.press("enter")
-            await seat.sees("1 PENDING")
-        await seat.sees("kept while the database was away is", "BOOKED: ")
+            await seat.sees("Enter keeps it")
+            await seat.press("enter")
+            await seat.sees("PENDING — not booked.", "Tell the patient", "You will be called", "1 PENDING")
+        await seat.sees("✔ BOOKED", "sent when it did", "kept while the database was away is", "BOOKED: ")
+        await seat.misses("PENDING — not booked.", "Tell the patient")
 
     sit(clinic.context, play)
     assert statuses(clinic) == [("mri", "booked")]

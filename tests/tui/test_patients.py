@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
+from bookcli.core.context import Context
+from bookcli.core.errors import OutcomeUnknown
+from bookcli.core.model.patients import Patient
 from bookcli.core.services import appointments, patients
 from bookcli.tui.widgets.patient_finder import PatientFinder
 from tests.clinic import Clinic
@@ -332,3 +337,47 @@ def test_two_records_with_appointments_at_one_time_stay_two(clinic: Clinic) -> N
 
     sit(clinic.context, play, SMALL)
     assert survivor_of_p2(clinic) is None
+
+
+def test_what_may_have_been_saved_is_looked_for_before_it_is_saved_again(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = patients.add
+    attempts: list[str] = []
+
+    def lost(context: Context, fields: Mapping[str, str]) -> Patient:
+        attempts.append(fields["name"])
+        if len(attempts) > 1:
+            add(context, fields)
+        raise OutcomeUnknown("The answer was lost.")
+
+    monkeypatch.setattr(patients, "add", lost)
+
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("escape", "n", "text:Grace Hopper", "tab", "text:1906-12-09", "ctrl+s")
+        await seat.sees("UNKNOWN — perhaps saved, perhaps not")
+        await seat.press("ctrl+s")
+        await seat.hears("It had not been saved")
+        await seat.eventually(lambda: len(attempts) == 2, "sent again")
+        await seat.sees("UNKNOWN — perhaps saved, perhaps not")
+        await seat.press("ctrl+s")
+        await seat.sees("says the same: it was saved", "1906-12-09")
+        await seat.press("ctrl+t")
+        await seat.misses("New patient")
+        await seat.sees("Grace Hopper")
+
+    sit(clinic.context, play)
+    assert clinic.row("SELECT count(*) FROM patient WHERE name = 'Grace Hopper'") == (1,)
+
+
+def test_a_form_that_is_being_saved_says_why_it_does_not_leave(clinic: Clinic, server: Server, database: str) -> None:
+    async def play(seat: Seat) -> None:
+        await at_patients(seat)
+        await seat.press("escape", "n", "text:Grace Hopper")
+        await seat.sees("New patient", "Grace Hopper")
+        with outages.frozen(server, database):
+            await seat.press("ctrl+s", "escape")
+            await seat.sees("Wait: it is being saved.")
+
+    sit(clinic.context, play)

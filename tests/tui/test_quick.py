@@ -27,9 +27,10 @@ def test_from_the_line_to_booked_it_is_three_keys_and_the_words(clinic: Clinic) 
         await seat.sees("Book in one line")
         await seat.press("text:zolc, mri+blood, tomorrow am")
         await seat.sees("test mri", "test blood", "name zolc", "part 00:00–12:00", "Łukasz Żółć", "blood 08:00 lab")
+        await seat.sees("Enter holds", "for Łukasz Żółć")
         print(seat.text())
         await key("enter")
-        await seat.sees("◐ Held 4:5")
+        await seat.sees("◐ Held 4:5", "Enter books")
         print(seat.text())
         assert statuses(clinic) == [("blood", "pending"), ("mri", "pending")]
         await key("enter")
@@ -54,7 +55,7 @@ def test_of_several_patients_one_is_taken_by_the_arrows_before_anything_is_held(
 
     async def play(seat: Seat) -> None:
         await typed(seat, "khan, mri, tomorrow")
-        await seat.sees("P1", "P2", "P3", "mri 08:00 mri-1")
+        await seat.sees("P1", "P2", "P3", "mri 08:00 mri-1", "Enter takes Amir Khan")
         await seat.press("down", "enter")
         await seat.misses("P1 ", "P3 ")
         assert statuses(clinic) == []
@@ -79,7 +80,7 @@ def test_what_means_nothing_is_said_and_nothing_is_an_error(clinic: Clinic) -> N
 def test_a_patient_who_is_not_there_is_written_down_from_the_line(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
         await typed(seat, "hopper, mri, tomorrow")
-        await seat.sees("Nobody is called so", "mri 08:00 mri-1")
+        await seat.sees("Nobody is called so", "mri 08:00 mri-1", "Enter writes down a new patient")
         await seat.press("enter")
         await seat.sees("New patient", "hopper")
         await seat.press("ctrl+s")
@@ -120,7 +121,7 @@ def test_enter_before_the_answers_are_there_waits_for_them(clinic: Clinic) -> No
 def test_without_a_patient_or_a_test_it_is_asked_for(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
         await typed(seat, "mri, tomorrow")
-        await seat.sees("mri 08:00 mri-1")
+        await seat.sees("mri 08:00 mri-1", "Type who it is for")
         await seat.press("enter")
         await seat.sees("Who is it for?")
         await seat.press("ctrl+u", "text:zolc")

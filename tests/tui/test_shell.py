@@ -136,3 +136,14 @@ def test_every_theme_shows_the_same_words(clinic: Clinic) -> None:
     import asyncio
 
     asyncio.run(_themes(clinic))
+
+
+def test_what_is_said_leaves_the_keys_on_the_screen(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots", "^p Actions", "● worker")
+        before = seat.text().splitlines()[-3:]
+        seat.app.toast("What has happened takes several lines of a small screen, and more than two of them here.")
+        await seat.sees("What has happened")
+        assert seat.text().splitlines()[-3:-1] == before[:-1]
+
+    sit(clinic.context, play, SMALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -160,3 +161,26 @@ def test_a_board_of_nobody_is_not_found(clinic: Clinic) -> None:
 
     with pytest.raises(NotFound):
         board.day(clinic.context, "nort")
+
+
+def test_how_long_an_answer_takes_is_counted_anew_when_it_is_asked_for_again(clinic: Clinic) -> None:
+    asked_again, done = threading.Event(), threading.Event()
+
+    def service(context: Context) -> None:
+        asked_again.wait()
+        context.connection()
+        done.wait()
+
+    async def play(seat: Seat) -> None:
+        calls = seat.app.calls
+        await seat.sees("No slots", "● worker")
+        calls.ask(seat.app, service)
+        await seat.eventually(lambda: calls.asked_for() > 1.5, "waits")
+        await seat.sees("2 s of 8")
+        asked_again.set()
+        await seat.sees("0 s of 8")
+        assert calls.waited() > 1.5
+        done.set()
+        await seat.eventually(lambda: calls.waited() == 0.0, "answered")
+
+    sit(clinic.context, play)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import pytest
 from textual import events
 
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
-from tests.tui.harness import Seat, sit
-from tests.tui.test_booking import booking_mri
+from tests.tui.harness import SMALL, Seat, sit
+from tests.tui.test_booking import at_tomorrow, booking_mri
+
+
+def in_a_burst(seat: Seat, *keys: str) -> None:
+    """Gives keys all at once, as a slow line does; `text:…` types letters."""
+    names = {" ": "space", ",": "comma", "+": "plus", "/": "slash"}
+    for key in keys:
+        letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
+        for letter in letters:
+            character = letter if len(letter) == 1 else {"enter": "\r"}.get(letter)
+            seat.app.post_message(events.Key(names.get(letter, letter), character))
 
 
 def test_what_is_typed_before_it_is_known_who_is_meant_goes_where_the_focus_is_then(
@@ -44,10 +55,63 @@ def test_what_is_typed_while_nobody_is_found_stays_with_the_name(clinic: Clinic,
 
 def test_keys_that_come_all_at_once_go_where_each_belongs(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
-        await booking_mri(seat)
-        for key in (*"muller", "enter", *"mri", "enter", *"claustrophobic"):
-            seat.app.post_message(events.Key(key, key if len(key) == 1 else "\r"))
+        await at_tomorrow(seat)
+        in_a_burst(seat, "right", "n", "text:muller", "enter", "text:mri", "enter", "text:claustrophobic")
         await seat.sees("Ana Müller P1", "MRI", "claustrophobic", "◐ Held 4:5")
         assert (seat.app.screen.form.tests.value, seat.app.screen.form.note.value) == ("mri", "claustrophobic")  # type: ignore[attr-defined]
+
+    sit(clinic.context, play)
+
+
+def test_a_whole_booking_is_typed_before_anything_of_it_is_on_the_screen(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        in_a_burst(seat, "text:/zolc, mri+blood, tomorrow am", "enter", "enter")
+        await seat.sees("BOOKED", "Łukasz Żółć P3")
+
+    sit(clinic.context, play, SMALL)
+
+
+@pytest.mark.parametrize(
+    ("keys", "seen"),
+    [
+        (("b", "text:okafor qu17b"), "Patient  okafor qu17b"),
+        (("text:/qu1b27", "escape", "text:/nsd"), "> nsd"),
+        (("d", "text:+3d", "escape", "3", "text:okafor qu"), "Patient  okafor qu"),
+        (("text:bokafor", "ctrl+n", "end", "text: nkem", "tab", "text:1990-12-01"), "1990-12-01"),
+        (("d", "text:2031-03-05", "enter", "2", "1"), "Wed 05 Mar 2031"),
+    ],
+)
+def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
+    clinic: Clinic, keys: tuple[str, ...], seen: str
+) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        in_a_burst(seat, *keys)
+        await seat.sees(seen.removeprefix("> "))
+        assert len(seat.app.screen_stack) <= 3
+
+    sit(clinic.context, play, SMALL)
+
+
+def test_days_are_walked_and_a_place_is_booked_before_the_first_day_is_shown(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        in_a_burst(seat, "right_square_bracket", "n", "text:okafor")
+        await seat.sees("Patient  okafor")
+        await seat.press("escape", "y")
+        await seat.sees("Laboratory", "08:00", "places free")
+        in_a_burst(seat, "right_square_bracket", "right", "n", "text:muller")
+        await seat.sees("Patient  muller", "08:00–08:30 mri-1")
+
+    sit(clinic.context, play)
+
+
+def test_what_is_typed_after_the_key_that_locks_is_typed_into_the_lock_and_no_letter_of_it_gets_behind_it(
+    clinic: Clinic,
+) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots", "tests")
+        in_a_burst(seat, "ctrl+l", "text:secret/q", "ctrl+l", "text:u")
+        await seat.sees("Locked", "•••••••••")
+        assert seat.app.is_running and len(seat.app.screen_stack) == 2
 
     sit(clinic.context, play)

@@ -153,3 +153,9 @@ def sentence(code: str, numbers: Mapping[str, Any] | None = None) -> str:
         .replace(" (?)", "")
         .replace(" (? of ? taken)", "")
     )
+
+
+def why(reason: str) -> str:
+    """The sentence of a verdict; its numbers were not kept, and a sentence that needs them is not used."""
+    words = sentence(reason)
+    return reason.replace("-", " ") if "?" in words or words.startswith("Refused:") else words

@@ -174,6 +174,24 @@ def likely_duplicates(context: Context, fields: Mapping[str, str], *, most: int 
     return [one for one in found.values() if _is_likely(one, wanted)][:most]
 
 
+def as_written(context: Context, fields: Mapping[str, str]) -> list[Patient]:
+    """Who was written down with these fields, when nobody knows whether it was done: by the number if one was given,
+    else the same name and birth date. Empty when nobody was. The looks are audited."""
+    clean = validated(context.settings, {"name": "", **fields}, new=True)
+    born = str(clean.get("birth_date") or "")
+    if clean.get("mrn"):
+        with contextlib.suppress(NotFound):
+            return [get(context, str(clean["mrn"]))]
+        return []
+    found = find(context, str(clean["name"]), most=100)
+    return [
+        one
+        for one in found
+        if _words_of(one.name) == _words_of(str(clean["name"]))
+        and (one.birth_date.isoformat() if one.birth_date else "") == born
+    ]
+
+
 def _words_of(name: str) -> list[str]:
     """The words of a name, accents and case ignored."""
     return fold(name).replace("-", " ").replace("'", " ").split()

@@ -21,7 +21,7 @@ from ..model.quick_line import Line
 from ..model.requests import BookingRequest
 from ..model.requests import Place as Where
 from ..model.slips import slip
-from . import appointments, board, catalog, notifications, offers, quick_line, visits
+from . import appointments, board, catalog, notifications, offers, patients, quick_line, visits
 from .visits import Part
 
 MOST_OFFERS = 5
@@ -123,6 +123,19 @@ def book(context: Context, wanted: Wanted) -> Outcome:
 def move(context: Context, reference: str, slot: int, key: uuid.UUID) -> Outcome:
     """Moves an appointment to another slot, under the same reference. Raises as `appointments.reschedule`."""
     return appointments.reschedule(context, reference, BookingRequest(place=Where(slot=slot), key=key))
+
+
+def elsewhere(context: Context, patient: str, test: str, start: datetime) -> str | None:
+    """The reference of what a patient has at the time of a test that would begin at `start`; None when nothing.
+
+    The look is audited. Raises NotFound, Unavailable.
+    """
+    end = start + offers.rules_of_tests(context, [test])[test].duration
+    mine = patients.appointments(context, patient, past=True)
+    return next(
+        (str(one["reference"]) for one in mine if one["active"] and one["starts_at"] < end and start < one["ends_at"]),
+        None,
+    )
 
 
 def offered(

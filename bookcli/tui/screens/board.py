@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 else:
     board = Later("board")
 
+DAY_SECONDS = 2.0
+"""How long keys wait for the day they are meant for."""
+
 
 class BoardScreen(Live):
     """Shows one local day of the site: today, unless another one was chosen."""
@@ -87,10 +90,14 @@ class BoardScreen(Live):
         away = (shown.day - clock.to_local(self.now, shown.place.zone).date()).days
         near = {-1: " yesterday", 0: " today", 1: " tomorrow"}.get(away, "")
         cells = [cell for column in shown.columns for cell in column.cells]
-        free = f"{sum(cell.free for cell in cells)} of {sum(cell.capacity for cell in cells)} places free"
+        free = f"  {sum(cell.free for cell in cells)} of {sum(cell.capacity for cell in cells)} places free"
         only = f"  only {visible(self._filter)}" if self._filter else ""
         return Content.assemble(
-            (literal(site.name), "bold"), f"  {shown.day:%a %d %b %Y}", (near, "$text-accent"), f"  {free}", only
+            (literal(site.name), "bold"),
+            f"  {shown.day:%a %d %b %Y}",
+            (near, "$text-accent"),
+            free if cells else "",
+            only,
         )
 
     def as_of(self) -> float | None:
@@ -181,8 +188,9 @@ class BoardScreen(Live):
         self._go(None)
 
     def action_step(self, days: int) -> None:
-        if self._board is not None:
-            self._go((self._day or self._board.day) + timedelta(days=days))
+        zone = self.desk.site.zone if self.desk.site is not None else "UTC"
+        shown = self._board.day if self._board is not None else clock.today(zone)
+        self._go((self._day or shown) + timedelta(days=days))
 
     def action_date(self) -> None:
         zone = self.desk.site.zone if self.desk.site is not None else "UTC"
@@ -191,9 +199,11 @@ class BoardScreen(Live):
     def _go(self, day: date | None) -> None:
         self._day = day
         self.reload()
+        self.desk.ahead.until_answered(self, "day", DAY_SECONDS)
 
     def action_filter(self) -> None:
         self.call(board.tests, on_done=self._choose_test, group="tests")
+        self.desk.ahead.until_answered(self, "tests")
 
     def _choose_test(self, tests: list[tuple[str, str]]) -> None:
         question = Choices("Only resources that perform", [("all", "every test"), *tests], self._test or "all")
@@ -213,11 +223,11 @@ class BoardScreen(Live):
             self.app.push_screen(Slot(self._board, event.cell), lambda wish: self._book(event.cell) if wish else None)
 
     def action_book(self) -> None:
-        cell = self.query_one(BoardGrid).cell
-        if cell is not None:
-            self._book(cell)
+        """Books in the slot under the cursor; where there is none, the dialog asks when."""
+        shown = self._board is not None and bool(self._board.rows)
+        self._book(self.query_one(BoardGrid).cell if shown else None)
 
-    def _book(self, cell: Cell) -> None:
+    def _book(self, cell: Cell | None) -> None:
         self.desk.open_booking(cell, self._test)
 
     # Moving an appointment

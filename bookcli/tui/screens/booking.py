@@ -5,7 +5,6 @@ What must stay true: nothing that was typed is lost by an answer, whatever it is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import date
 from typing import ClassVar
 
@@ -17,36 +16,23 @@ from textual.widgets import Input, OptionList
 
 from ...core import clock
 from ...core.errors import OUTAGES, BookcliError, Unavailable
-from ...core.model import quick_line
 from ...core.model.appointments import Outcome, sentence
 from ...core.model.board import Cell
 from ...core.model.offers import Offer
 from ...core.model.patients import Patient
 from ...core.model.quick_line import Line
-from ...core.model.slots import Slot
 from ...core.services import reception
 from ...core.services.reception import Known
 from ..holding import Holding
 from ..kit import Confirm, Dialog, said, text
-from ..settling import AGAIN_SECONDS, Settling
-from ..undoing import of_appointment
-from ..widgets.booking_form import BookingForm
+from ..settling import AGAIN_SECONDS, Settling, say_booked
+from ..widgets.booking_form import Begun, BookingForm
+from ..widgets.offer_list import of_cell
 from ..widgets.patient_finder import PatientFinder
 from .answer import Answer
 from .new_patient import NewPatient
 
 DEBOUNCE = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """What is known already when the dialog opens: of whom, what was typed for what and when, and what was chosen."""
-
-    patient: Patient
-    tests: str
-    when: str
-    offers: tuple[Offer, ...]
-    chosen: Offer
 
 
 class Booking(Dialog[Outcome]):
@@ -115,8 +101,7 @@ class Booking(Dialog[Outcome]):
     def _learn(self) -> None:
         site = self.desk.site
         if site is not None:
-            day = clock.to_local(self._cell.start, site.zone).date() if self._cell is not None else None
-            self.call(reception.known, site.code, day, on_done=self._learnt, on_error=self._not_learnt)
+            self.call(reception.known, site.code, self._day, on_done=self._learnt, on_error=self._not_learnt)
         else:
             self.set_timer(AGAIN_SECONDS, self._learn)
 
@@ -146,23 +131,13 @@ class Booking(Dialog[Outcome]):
 
     def _understand(self) -> None:
         """What tests and days were typed, as the quick line understands them."""
-        zone = self.desk.site.zone if self.desk.site is not None else "UTC"
-        today = clock.today(zone)
-        known = quick_line.Known.of([(code, name) for code, (name, _) in self._known.tests.items()])
-        tests = quick_line.understand(self.form.tests.value.replace(" ", " + "), known, today)
-        when = quick_line.understand(self.form.when.value, quick_line.Known({}, {}), today)
-        days = when.days or self._day(zone)
-        site = self.desk.site.code if self.desk.site is not None else ""
-        self._line = replace(when, tests=tests.tests, days=days, site=site)
-        unknown = [word.text for word in (*tests.unknown, *when.unknown)]
-        unknown += [word.text for word in (*tests.words, *when.words) if word.kind in ("name", "number")]
-        self.form.say_meaning(self._line, self._known, unknown)
+        self._line = self.form.understand(self._known, self.desk.site, self._day)
 
-    def _day(self, zone: str) -> tuple[date, date] | None:
-        if self._cell is None or self.form.when.value.strip():
-            return None
-        day = clock.to_local(self._cell.start, zone).date()
-        return day, day
+    @property
+    def _day(self) -> date | None:
+        """The day of the slot that was pointed at."""
+        cell, site = self._cell, self.desk.site
+        return clock.to_local(cell.start, site.zone).date() if cell is not None and site is not None else None
 
     def on_patient_finder_chosen(self, event: PatientFinder.Chosen) -> None:
         event.stop()
@@ -181,6 +156,9 @@ class Booking(Dialog[Outcome]):
         if self._begun is None and self.form.finder.input.has_focus:
             known = self._chosen is not None or (self._may_choose and self._line.tests)
             (self.form.note if known else self.form.tests).focus()
+
+    def on_patient_finder_looked(self) -> None:
+        self._say_state()
 
     def on_patient_finder_nobody(self, event: PatientFinder.Nobody) -> None:
         event.stop()
@@ -203,6 +181,7 @@ class Booking(Dialog[Outcome]):
         before = self._holding.hand_over()
         if not self._line.tests:
             self.form.offers.show(())
+            self.desk.ahead.release(self.form.offers)
             if before:
                 self.call(reception.release, before, quiet=True, on_error=lambda _: None)
             return
@@ -219,6 +198,7 @@ class Booking(Dialog[Outcome]):
             # It was asked before the last letter: another answer will come.
             return
         self.form.offers.show(found)
+        self.desk.ahead.release(self.form.offers)
         self.form.say_problem(None)
         cell = self._cell
         if not found:
@@ -230,27 +210,48 @@ class Booking(Dialog[Outcome]):
                 self._choose(here[0])
             else:
                 self._may_choose = False
-                self.form.say_problem(text("▲ That place is not free for it. The nearest are these.", "$text-warning"))
+                self._say_not_here("That place is not free for it.")
+                self._ask_why(cell)
         self._say_state()
+
+    def _say_not_here(self, why: str) -> None:
+        self.form.say_problem(text(f"▲ {why} The nearest are these.", "$text-warning"))
+
+    def _ask_why(self, cell: Cell) -> None:
+        """Says so when it is not the place that is in the way."""
+        if self._patient is not None and len(self._line.tests) == 1:
+            args = (self._patient.mrn, self._line.tests[0], cell.start)
+            how = {"on_done": self._why, "on_error": lambda _: None, "group": "why", "quiet": True}
+            self.call(reception.elsewhere, *args, **how)
+
+    def _why(self, reference: str | None) -> None:
+        if reference is not None and self._chosen is None and self._timer is None:
+            self._say_not_here(sentence("patient-overlap", {"other": reference}))
 
     def _no_offers(self, problem: BookcliError) -> None:
         cell, site = self._cell, self.desk.site
         away = isinstance(problem, Unavailable) and problem.code in OUTAGES
         if away and cell is not None and site is not None and len(self._line.tests) == 1 and self._may_choose:
-            slot = Slot(
-                cell.slot_id, site.code, site.zone, self._line.tests[0], cell.resource, cell.start, cell.end,
-                cell.capacity, cell.free, cell.status, cell.version,
-            )  # fmt: skip
-            self._offered([Offer((slot,))])
+            self._offered([of_cell(cell, site, self._line.tests[0])])
         else:
             self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
+            self.desk.ahead.release(self.form.offers)
         self.desk.explain(problem) if away else None
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         event.stop()
-        if self.form.offers.current is not None:
-            self._choose(self.form.offers.current)
+        current = self.form.offers.current
+        if current is not None and current == self._chosen and self._patient is not None:
+            self.action_book()
+        elif current is not None:
+            self._choose(current)
             (self.form.finder.input if self._patient is None else self.form.note).focus()
+
+    def on_option_list_option_highlighted(self) -> None:
+        self._say_state()
+
+    def on_descendant_focus(self) -> None:
+        self._say_state()
 
     def _choose(self, offer: Offer) -> None:
         self._chosen = offer
@@ -339,13 +340,15 @@ class Booking(Dialog[Outcome]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         form = self.form
-        if event.input is form.tests:
-            here = self._cell is not None and self._may_choose and not form.when.value.strip()
-            (form.note if here else form.when).focus()
-        elif event.input is form.when:
-            form.offers.focus()
-        else:
+        if event.input is form.note:
             self.action_book()
+            return
+        here = self._cell is not None and self._may_choose and not form.when.value.strip()
+        known = self._chosen is not None or (event.input is form.tests and here)
+        after = form.after(event.input, self._patient, known=known)
+        after.focus()
+        if after is form.offers and (self._timer is not None or self.desk.calls.is_asking(self, "offers")):
+            self.desk.ahead.hold(after)
 
     def _failed(self, problem: BookcliError) -> None:
         self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
@@ -360,15 +363,14 @@ class Booking(Dialog[Outcome]):
         patient = self._patient
         who = f"{patient.name} {patient.mrn}".strip() if patient is not None else ""
         if outcome.outcome == "booked":
-            reference = outcome.verdicts[0].reference or ""
-            self.desk.did(f"BOOKED {reference}.", of_appointment(reference))
+            say_booked(self.desk, outcome)
         self.desk.show(Answer(outcome, who), lambda then: self._finished(outcome, then))
 
     def _finished(self, outcome: Outcome, then: str | None) -> None:
         desk = self.desk
         self.dismiss(outcome)
-        if then == "open":
-            desk.call_later(desk.open_appointment, outcome.verdicts[0].reference or "")
+        if then:
+            desk.call_later(desk.open_appointment, then)
 
     def _say_state(self) -> None:
         if self.is_mounted:
@@ -388,12 +390,9 @@ class Booking(Dialog[Outcome]):
         if not (self.unsaved or self._settling.under_way):
             self.dismiss(None)
             return
-        more = "Nothing is booked, and the place is given back." if not self._settling.under_way else NOT_KNOWN
+        more = self._settling.if_left()
         self.app.push_screen(Confirm("Leave without booking?", more, yes="Leave", no="Keep"), self._left)
 
     def on_unmount(self) -> None:
         # What is being booked must not be given back under way.
         (self._settling.leave if self._settling.under_way else self._holding.let_go)()
-
-
-NOT_KNOWN = "The answer of the database is not there yet. It may still be booked, or kept as PENDING; you are told."

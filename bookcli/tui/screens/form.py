@@ -82,7 +82,9 @@ class Form(Dialog[Result], Generic[Result]):
 
     def action_leave(self) -> None:
         """Leaves, but not while nobody knows yet what becomes of it."""
-        if not self._busy:
+        if self._busy:
+            self.say("… Wait: the answer is on its way.")
+        else:
             super().action_leave()
 
     def on_input_changed(self) -> None:

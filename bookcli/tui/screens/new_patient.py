@@ -12,8 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input, Static
 
+from ...core.errors import BookcliError, OutcomeUnknown
 from ...core.model.patients import Patient
 from ...core.services import patients
+from ..kit import said
 from ..widgets.patient_finder import row
 from .patient_form import PatientForm
 
@@ -38,6 +40,7 @@ class NewPatient(PatientForm):
         # A number or a birth date that nobody has is no name.
         super().__init__({} if any(char.isdigit() for char in words) else {"name": words})
         self._twins: list[Patient] = []
+        self._lost: dict[str, str] | None = None
 
     def below(self) -> ComposeResult:
         yield Static(id="twins")
@@ -74,4 +77,30 @@ class NewPatient(PatientForm):
             self.dismiss(self._twins[0])
 
     def save(self) -> None:
-        self.send(patients.add, self.typed)
+        """Sends it; what may have been saved already, because its answer was lost, is looked for first."""
+        if self._lost is None:
+            self.send(patients.add, self.typed)
+        else:
+            self._saving = True
+            self.say("… looks whether it was saved")
+            self.call(patients.as_written, self._lost, on_done=self._looked, on_error=self._not_looked)
+
+    def _looked(self, found: list[Patient]) -> None:
+        self._lost, self._saving = None, False
+        if not found:
+            self.desk.toast("It had not been saved: it is sent again.")
+            self.save()
+            return
+        self._alike(found)
+        self.say(f"▲ {found[0].mrn} says the same: it was saved. ^t takes it; ^s saves another one all the same.")
+
+    def _not_looked(self, problem: BookcliError) -> None:
+        self._saving = False
+        self.say(f"▲ {said(problem)}")
+
+    def refused(self, problem: BookcliError) -> None:
+        if isinstance(problem, OutcomeUnknown):
+            self._lost, self._saving = self.typed, False
+            self.say("◷ UNKNOWN — perhaps saved, perhaps not: the answer was lost. ^s looks before it saves.")
+        else:
+            super().refused(problem)

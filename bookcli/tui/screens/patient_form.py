@@ -55,7 +55,7 @@ class PatientForm(Dialog[Patient]):
         """Saves beside the screen; the dialog ends with the record as it is then."""
         self._saving = True
         self.say("")
-        self.call(service, *args, on_done=self.saved, on_error=self._refused)
+        self.call(service, *args, on_done=self.saved, on_error=self.refused)
 
     def saved(self, patient: Patient) -> None:
         """It is written down."""
@@ -95,7 +95,9 @@ class PatientForm(Dialog[Patient]):
 
     def action_leave(self) -> None:
         """Leaves, but not while nobody knows yet whether it is saved."""
-        if not self._saving:
+        if self._saving:
+            self.say("… Wait: it is being saved.")
+        else:
             super().action_leave()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -118,7 +120,8 @@ class PatientForm(Dialog[Patient]):
             return False
         return True
 
-    def _refused(self, problem: BookcliError) -> None:
+    def refused(self, problem: BookcliError) -> None:
+        """It is not written down, or nobody knows."""
         self._saving = False
         name = str(problem.details.get("field") or ("mrn" if problem.code == "mrn-taken" else ""))
         if name in self.FIELDS:

@@ -17,7 +17,7 @@ from textual.content import Content
 from ...core import clock
 from ...core.context import Context
 from ...core.errors import BookcliError, NotFound, Unavailable
-from ...core.model.appointments import sentence
+from ...core.model.appointments import why
 from ...core.model.requests import BookingRequest
 from ..calls import Later, as_bug
 from ..kit import Confirm, Notice, Table, View, said, text
@@ -133,7 +133,7 @@ class PendingScreen(View):
     def _details(self, item: Item) -> Iterator[str]:
         yield f"Outcome   {_outcome(item)}"
         if item.ended is not None and item.ended.reason:
-            yield f"Why       {_why(item.ended.reason)}"
+            yield f"Why       {why(item.ended.reason)}"
         if item.kept is not None:
             by = f", by {item.kept.asked_by}" if item.kept.asked_by else ""
             yield f"Asked     {_age(item)}{by}"
@@ -226,14 +226,8 @@ def _outcome(item: Item) -> str:
     if item.ended is None:
         return words
     if item.outcome == "refused":
-        return f"{words}: {_why(item.ended.reason or '')}"
+        return f"{words}: {why(item.ended.reason or '')}"
     return " ".join((words, *item.ended.references))
-
-
-def _why(reason: str) -> str:
-    """The sentence of a verdict; its numbers were not kept, and a sentence that needs them is not used."""
-    words = sentence(reason)
-    return reason.replace("-", " ") if "?" in words or words.startswith("Refused:") else words
 
 
 def _waiting(number: int, more: str) -> str:

@@ -26,10 +26,10 @@ from ...core.model.text import visible
 from ...core.services import patients, reception
 from ...core.services import quick_line as lines
 from ..kit import Dialog, said, text
+from ..widgets.booking_form import Begun
 from ..widgets.frame import KeyLine
-from ..widgets.offer_list import OfferList
-from ..widgets.patient_finder import PatientList, warnings
-from .booking import Begun
+from ..widgets.offer_list import OfferList, when
+from ..widgets.patient_finder import PatientList, short, warnings
 from .new_patient import NewPatient
 
 DEBOUNCE = 0.15
@@ -66,10 +66,12 @@ class QuickLine(Dialog[Outcome]):
         yield Static(Content("Offers"), id="offers-word", classes="word")
         yield OfferList(can_focus=False)
         yield Static(Content(""), id="problem")
+        yield Static(Content(""), id="enter")
         yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one(Input).focus()
+        self.desk.ahead.watch(self.query_one(Input))
         self.call(lines.known, on_done=self._learnt)
         self._say()
 
@@ -84,10 +86,18 @@ class QuickLine(Dialog[Outcome]):
     # What is typed
 
     def on_input_changed(self) -> None:
-        self._waits, self._entered = True, False
+        self._waits = True
+        self._decided()
         self._understand()
 
     def _understand(self) -> None:
+        self._read()
+        self._say()
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self.set_timer(DEBOUNCE, self._look)
+
+    def _read(self) -> None:
         site = self.desk.site
         typed = self.query_one(Input).value
         before = self._line
@@ -98,9 +108,6 @@ class QuickLine(Dialog[Outcome]):
             self._chosen = None
         shown = [meaning(word, self._line) for word in self._line.words if word.text != "+"]
         self.query_one("#means", Static).update(Content("  ").join(shown))
-        if self._timer is not None:
-            self._timer.stop()
-        self._timer = self.set_timer(DEBOUNCE, self._look)
 
     def _look(self) -> None:
         if self._chosen is None:
@@ -143,8 +150,8 @@ class QuickLine(Dialog[Outcome]):
         self._go_on()
 
     def _failed(self, problem: BookcliError) -> None:
-        self._waits = self._entered = False
-        self._asked = None
+        self._waits, self._asked = False, None
+        self._decided()
         self.query_one("#problem", Static).update(text(f"▲ {said(problem)}", "$text-error"))
         self.desk.explain(problem)
 
@@ -175,15 +182,22 @@ class QuickLine(Dialog[Outcome]):
     def on_input_submitted(self) -> None:
         if self._line.reference:
             self._enter()
+            self._decided()
             return
         self._entered = True
+        self._say()
         self._go_on()
 
     def _go_on(self) -> None:
         """Does what Enter asked for, once the answers to what was typed are there."""
         if self._entered and not self._waits and not self.desk.calls.is_asking(self, "offers"):
-            self._entered = False
             self._enter()
+            self._decided()
+
+    def _decided(self) -> None:
+        """What was typed after Enter belongs to whatever has the focus now."""
+        self._entered = False
+        self.desk.ahead.release(self.query_one(Input))
 
     def _enter(self) -> None:
         if self._line.reference:
@@ -209,8 +223,8 @@ class QuickLine(Dialog[Outcome]):
     def _hold(self, patient: Patient, offers: OfferList) -> None:
         assert offers.current is not None
         tests = " + ".join(self._line.tests)
-        when = " ".join(word.text for word in self._line.words if word.kind in ("days", "part", "time"))
-        begun = Begun(patient, tests, when, offers.shown, offers.current)
+        days = " ".join(word.text for word in self._line.words if word.kind in ("days", "part", "time"))
+        begun = Begun(patient, tests, days, offers.shown, offers.current)
         self.dismiss(None)
         self.desk.call_later(self.desk.open, "booking", None, "", begun)
 
@@ -234,6 +248,24 @@ class QuickLine(Dialog[Outcome]):
         if nobody:
             words = "Nobody is called so. ^n, or Enter, writes down a new patient."
             self.query_one("#warned", Static).update(Content(words))
+        self.query_one("#enter", Static).update(Content.styled(self._enter_does(nobody), "$text-muted"))
+
+    def _enter_does(self, nobody: bool) -> str:
+        """What Enter does next, or what is missing for it to do anything."""
+        found, offer = self.query_one(PatientList), self.query_one(OfferList).current
+        sure = self._sure
+        if self._line.reference:
+            return f"Enter opens {visible(self._line.reference)}"
+        if self._waits and self._entered:
+            return "… looks for that; what is typed meanwhile waits"
+        if sure is None and not self._line.patient:
+            return "Type who it is for"
+        if sure is None:
+            named = f"Enter takes {short(found.current)}" if found.current is not None else ""
+            return "Enter writes down a new patient" if nobody else named
+        if not self._line.tests:
+            return f"Type which tests {short(sure)} is to have"
+        return f"Enter holds {when(offer)} for {short(sure)}" if offer is not None else ""
 
 
 def meaning(word: Word, line: Line) -> Content:

@@ -6,14 +6,19 @@ What must stay true: what is held, refused or waited for is told by words and gl
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import TYPE_CHECKING
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from ...core import clock
+from ...core.model import quick_line
+from ...core.model.board import Place
 from ...core.model.offers import Offer
 from ...core.model.patients import Patient
 from ...core.model.quick_line import Line
@@ -28,6 +33,17 @@ if TYPE_CHECKING:
     from ..settling import Settling
 
 MOST_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is known already when the dialog opens: of whom, what was typed for what and when, and what was chosen."""
+
+    patient: Patient
+    tests: str
+    when: str
+    offers: tuple[Offer, ...]
+    chosen: Offer
 
 
 class BookingForm(Vertical):
@@ -85,7 +101,21 @@ class BookingForm(Vertical):
         names = " · ".join(map(visible, tests[:MOST_NAMED]))
         self.tests.placeholder = names + (" …" if len(tests) > MOST_NAMED else "")
 
-    def say_meaning(self, line: Line, known: Known, unknown: Sequence[str]) -> None:
+    def understand(self, known: Known, site: Place | None, day: date | None) -> Line:
+        """What tests and days were typed, as the quick line understands them; `day` when no other was. It is said."""
+        zone = site.zone if site is not None else "UTC"
+        today = clock.today(zone)
+        tests_known = quick_line.Known.of([(code, name) for code, (name, _) in known.tests.items()])
+        tests = quick_line.understand(self.tests.value.replace(" ", " + "), tests_known, today)
+        when = quick_line.understand(self.when.value, quick_line.Known({}, {}), today)
+        days = when.days or ((day, day) if day is not None and not self.when.value.strip() else None)
+        line = replace(when, tests=tests.tests, days=days, site=site.code if site is not None else "")
+        unknown = [word.text for word in (*tests.unknown, *when.unknown)]
+        unknown += [word.text for word in (*tests.words, *when.words) if word.kind in ("name", "number")]
+        self._say_meaning(line, known, unknown)
+        return line
+
+    def _say_meaning(self, line: Line, known: Known, unknown: Sequence[str]) -> None:
         """Says how tests and days are understood, and which words are not."""
         names = [visible(known.tests[code][0] or code) for code in line.tests if code in known.tests]
         self._mean("#tests-mean", ", ".join(names))
@@ -115,8 +145,31 @@ class BookingForm(Vertical):
     def say_state(
         self, holding: Holding, settling: Settling, patient: Patient | None, chosen: Offer | None, *, away: bool
     ) -> None:
-        """How it stands with the place."""
-        self._say("#state", _state(holding, settling, patient, chosen, away=away))
+        """How it stands with the place, and what Enter does where the cursor is."""
+        state = _state(holding, settling, patient, chosen, away=away)
+        enter = "" if settling.under_way else self._enter(patient, chosen, away=away)
+        words = [*([state] if state is not None else []), *([Content.styled(enter, "$text-muted")] if enter else [])]
+        self._say("#state", Content("\n").join(words) if words else None)
+
+    def after(self, field: Widget, patient: Patient | None, *, known: bool) -> Widget:
+        """Where Enter goes on from tests or days; `known`: which offer it is to be."""
+        if known:
+            return self.note if patient is not None else self.finder.input
+        return self.when if field is self.tests else self.offers
+
+    def _enter(self, patient: Patient | None, chosen: Offer | None, *, away: bool) -> str:
+        here, current = self.screen.focused, self.offers.current
+        if here is self.finder.input:
+            return self.finder.enter
+        if here in (self.tests, self.when):
+            return "Enter goes on"
+        if here is self.note and patient is None:
+            return "Enter goes on to the patient"
+        if chosen is not None and patient is not None and (here is self.note or current == chosen):
+            return "Enter keeps it" if away else "Enter books"
+        if current is None:
+            return ""
+        return "Enter takes this offer" if away or patient is None else "Enter holds this offer"
 
     def _say(self, where: str, words: Content | None) -> None:
         line = self.query_one(where, Static)
@@ -136,17 +189,17 @@ def _state(
         left = max(int(held.seconds), 0)
         until = clock.to_local(held.until, chosen.parts[0].zone)
         style = "$text-warning" if left >= 60 else "bold $text-warning"
-        words = f"◐ Held {left // 60}:{left % 60:02d}, until {until:%H:%M}  {when(chosen)}  Enter books"
+        words = f"◐ Held {left // 60}:{left % 60:02d}, until {until:%H:%M}  {when(chosen)}"
         return Content.styled(words, style)
     if holding.on_its_way:
         return Content.styled("… asks for the place", "$text-muted")
     if holding.expired:
-        words = "▲ No longer held: others may take it. ^r holds it again, Enter books."
+        words = "▲ No longer held: others may take it. ^r holds it again."
         return Content.styled(words, "bold $text-warning")
     if away:
-        words = "▲ Not held: no database. Enter keeps it: PENDING — not booked."
+        words = "▲ Not held: no database. A request is kept: PENDING — not booked."
         return Content.styled(words, "bold $text-warning")
-    return Content.styled(f"○ Not held  {when(chosen)}  Enter books", "$text-muted")
+    return Content.styled(f"○ Not held  {when(chosen)}", "$text-muted")
 
 
 def _under_way(settling: Settling) -> Content:

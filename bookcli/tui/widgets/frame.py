@@ -125,13 +125,14 @@ class Banner(FrameLine):
 
 
 def waiting(desk: DeskApp) -> Content | None:
-    """How long an answer takes already, of how long it may take; None while nobody has to wait for long."""
+    """How long an answer takes since it was last asked for, of how long it may; None while nobody has to wait long."""
     waited = desk.calls.waited()
     if waited < PATIENT_SECONDS:
         return None
     glyph = _SPINNER[int(waited / TICK) % len(_SPINNER)] if desk.moves else "…"
     deadline = desk.context.settings.deadline_seconds
-    return Content.styled(f"{glyph} {waited:.0f} s of {deadline:.0f}", "$text-warning")
+    asked = desk.calls.asked_for()
+    return Content.styled(f"{glyph} {asked:.0f} s of {deadline:.0f}", "$text-warning")
 
 
 def away(desk: DeskApp) -> bool:

@@ -61,6 +61,11 @@ def row(patient: Patient) -> Content:
     )
 
 
+def short(patient: Patient) -> str:
+    """A name that leaves room for something else on its line."""
+    return Content(visible(patient.name or patient.mrn)).truncate(NAME + BORN, ellipsis=True).plain
+
+
 def warnings(patient: Patient) -> Content:
     """What a desk should know before it books, on one line."""
     return Content.styled("  ".join(f"▲ {visible(one)}" for one in patient.warnings), "$text-warning")
@@ -92,6 +97,9 @@ class PatientFinder(Vertical):
         def __init__(self, patient: Patient | None) -> None:
             super().__init__()
             self.patient = patient
+
+    class Looked(Message):
+        """Enter would do something else than before: `enter`."""
 
     class Nobody(Message):
         """Nobody is called so."""
@@ -147,6 +155,21 @@ class PatientFinder(Vertical):
         line = self.query_one(".said", Static)
         line.update(words)
         line.display = bool(words.plain.strip())
+        self.post_message(self.Looked())
+
+    @property
+    def enter(self) -> str:
+        """What Enter does here."""
+        typed, current = self.input.value.strip(), self._list.current
+        if self.chosen is not None:
+            return "Enter goes on"
+        if self._away and is_mrn(typed):
+            return "Enter takes that number"
+        if not typed or self._waits:
+            return ""
+        if current is not None and self._list.display:
+            return f"Enter takes {short(current)}"
+        return "" if self._away else "Enter writes down a new patient"
 
     @property
     def _desk(self) -> DeskApp:
