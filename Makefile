@@ -28,7 +28,7 @@ test: install test-servers
 
 # What breaks while desks are booking: node death, frozen primaries, killed pools. Takes some minutes.
 faults: install test-servers
-	$(BIN)/python -m pytest -m soak tests/faults tests/worker
+	$(BIN)/python -m pytest -m soak tests/faults tests/worker tests/tui
 
 # The suite runs on PostgreSQL 15 as well as on the embedded 18, and starts a whole cluster (tests/faults/topology.py);
 # Debian's packages bring what is missing where they may be installed.

@@ -82,7 +82,16 @@ async def shows(seat: Seat, begins: str, *steps: Shows) -> None:
         assert not {"\x1b", "\u202e"} & set(seat.text())
 
 
-@pytest.mark.parametrize(("hostile", "name"), [(name, name) for name in HOSTILE], ids=ascii, indirect=["hostile"])
+AT_ONCE = ["".join(HOSTILE[n] for n in some) for some in ((0, 3, 4), (1, 2, 6), (5,))]
+"""Several in one name, as many as fit a line of a small screen; each alone is in `make faults`."""
+
+
+@pytest.mark.parametrize(
+    ("hostile", "name"),
+    [(name, name) for name in AT_ONCE] + [pytest.param(name, name, marks=pytest.mark.soak) for name in HOSTILE],
+    ids=ascii,
+    indirect=["hostile"],
+)
 def test_no_name_is_obeyed_on_any_view_or_in_any_dialog(hostile: Clinic, name: str) -> None:
     begins = visible(name)[:4]
 

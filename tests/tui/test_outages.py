@@ -6,10 +6,11 @@ What must stay true: nothing is said to be done that the database has not done, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from bookcli.core import context as contexts
 from bookcli.core.config import Settings
@@ -82,6 +83,13 @@ AT_VIEWS = {
 }
 
 
+def cases(names: Collection[str], both: str) -> list[ParameterSet]:
+    """Every name while the server is frozen, and `both` while it is stopped too; for the others that is a soak test."""
+    hard = [pytest.param(name, outages.frozen, id=f"{name}-frozen") for name in names]
+    soak = {name: [pytest.mark.soak] if name != both else [] for name in names}
+    return hard + [pytest.param(name, outages.stopped, id=f"{name}-stopped", marks=soak[name]) for name in names]
+
+
 @pytest.fixture
 def desk(clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
     """A desk that soon gives up and soon looks again; somebody is booked today, and on the first slot of tomorrow."""
@@ -125,8 +133,7 @@ def is_sound(clinic: Clinic, desk: Context) -> bool:
         return replace(clinic, context=fresh).sound()
 
 
-@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
-@pytest.mark.parametrize("view", [entry.id for entry in VIEWS])
+@pytest.mark.parametrize(("view", "outage"), cases([entry.id for entry in VIEWS], "board"))
 def test_a_view_answers_keys_while_the_database_is_away_and_lives_again(
     clinic: Clinic, desk: Context, server: Server, database: str, view: str, outage: Outage
 ) -> None:
@@ -190,11 +197,11 @@ AT_DIALOGS = {
 }
 
 
-@pytest.mark.parametrize("outage", OUTAGES.values(), ids=OUTAGES)
-@pytest.mark.parametrize("play", AT_DIALOGS.values(), ids=AT_DIALOGS)
+@pytest.mark.parametrize(("dialog", "outage"), cases(AT_DIALOGS, "booking"))
 def test_a_dialog_keeps_what_is_typed_while_the_database_is_away_and_goes_on(
-    clinic: Clinic, desk: Context, server: Server, database: str, play: Play, outage: Outage
+    clinic: Clinic, desk: Context, server: Server, database: str, dialog: str, outage: Outage
 ) -> None:
+    play = AT_DIALOGS[dialog]
     (reference,) = clinic.row("SELECT app.reference_of(min(appointment_id)) FROM appointment")
 
     def named(steps: tuple[Step, ...]) -> list[Step]:

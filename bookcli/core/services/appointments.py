@@ -190,6 +190,8 @@ def _about_some(context: Context, ask: Callable[[], list[Verdict]]) -> list[Verd
     gone = [verdict for verdict in verdicts if verdict.status in {"cancelled", "noshow"}]
     if gone:
         availability_changes.booked(context, gone)
+    for confirmed in (verdict for verdict in verdicts if verdict.verdict == "booked"):
+        availability_changes.stepped(context, confirmed)
     first = verdicts[0]
     if first.verdict in {"booked", "cancelled"}:
         availability_changes.messages_due(context)
