@@ -377,6 +377,26 @@ def test_a_dialog_that_was_opened_before_the_site_was_known_learns_its_tests(cli
     sit(clinic.context, play)
 
 
+def test_for_a_day_that_is_not_clear_nothing_is_offered_and_nothing_is_held(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("b")
+        await seat.sees("Patient", "blood · mri")
+        await seat.press("text:p1")
+        await seat.sees("Ana Müller")
+        await seat.takes_patient()
+        await seat.press("text:mri", "enter", "text:31 feb", "enter")
+        await seat.sees("It is not clear what is meant by 31, feb.")
+        await seat.press("ctrl+s")
+        await seat.misses("◐ Held", "08:00 mri-1")
+        await seat.press("shift+tab", "ctrl+u", f"text:{clinic.day(1)}", "enter")
+        await seat.sees("mri 08:00 mri-1")
+        await seat.misses("not clear")
+
+    sit(clinic.context, play)
+    assert statuses(clinic) == []
+
+
 def test_enter_in_the_note_is_for_the_offers_that_are_shown_and_the_focus_stays(
     clinic: Clinic, server: Server, database: str
 ) -> None:

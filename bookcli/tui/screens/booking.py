@@ -179,7 +179,7 @@ class Booking(Dialog[Outcome]):
         """Asks for offers; what was held for something else is given back first."""
         self._timer = None
         before = self._holding.hand_over()
-        if not self._line.tests:
+        if self.form.says_unclear() or not self._line.tests:
             self.form.offers.show(())
             self.desk.ahead.release(self.form.offers)
             if before:
