@@ -6,6 +6,7 @@ What must stay true: a test sees nothing of the developer's own settings, server
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,12 @@ from tests.valkeys import valkey as running_valkey
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--pooled` puts every desk of the tests behind a pgbouncer in transaction pooling."""
     parser.addoption("--pooled", action="store_true", help="desks reach the database through a real pgbouncer")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where the suite was started in the background Ctrl-C is ignored, and would be by every command that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

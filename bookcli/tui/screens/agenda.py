@@ -25,7 +25,7 @@ from ..kit import Confirm, Notice, Table, literal
 from ..live import Live
 from ..moves import MOVABLE, on_board
 from ..undoing import of_appointment
-from ..widgets.appointment_facts import MARKS
+from ..widgets.appointment_facts import MARKS, WORDS_OF_HOLDS
 from ..widgets.patient_finder import labelled
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class AgendaScreen(Live):
     def _cells(self, row: Fact) -> tuple[object, ...]:
         begins = clock.to_local(row["starts_at"], row["zone"])
         mark, _ = MARKS.get(row["status"], ("○", ""))
-        status = f"{mark} {WORDS.get(row['status'], row['status'])}"
+        status = f"{mark} {WORDS_OF_HOLDS.get(row['reason'], WORDS.get(row['status'], row['status']))}"
         who = (row["patient_name"], row["patient"])
         return (f"{begins:%H:%M}", status, self._waits(row), *who, row["test"], row["resource"])
 

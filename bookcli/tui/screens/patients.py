@@ -166,7 +166,7 @@ class PatientsScreen(View):
         when = f"{start:%a %d %b{year} %H:%M}"
         where = f"{row['resource']}, {row['site']}"
         ahead = "ahead" if _is_ahead(row) else ""
-        return (when, ahead, row["test_name"], marked(row["status"]), row["reference"], where)
+        return (when, ahead, row["test_name"], marked(row["status"], row["reason"]), row["reference"], where)
 
     # Keys
 

@@ -25,19 +25,21 @@ MARKS = {
 }
 WORDS = {"entered-in-error": "taken back"}
 """What a status is called where its own name would say nothing to a clerk."""
+WORDS_OF_HOLDS = {"released": "given back", "hold-expired": "ran out"}
+"""What a place is called that was held and never booked, by the reason for which it is cancelled."""
 WORD = 9
 
 
 def heading(facts: Mapping[str, Any]) -> Content:
     """Reference and status, the status by glyph and word."""
     _, style = MARKS.get(facts["status"], ("○", "$text-muted"))
-    return Content.assemble((facts["reference"], "bold"), "  ", (marked(facts["status"]), style))
+    return Content.assemble((facts["reference"], "bold"), "  ", (marked(facts["status"], facts["reason"]), style))
 
 
-def marked(status: str) -> str:
-    """A status by glyph and word."""
+def marked(status: str, reason: str | None = "") -> str:
+    """A status by glyph and word; `reason` is why it is cancelled."""
     mark, _ = MARKS.get(status, ("○", ""))
-    return f"{mark} {WORDS.get(status, status)}"
+    return f"{mark} {WORDS_OF_HOLDS.get(reason or '', WORDS.get(status, status))}"
 
 
 def brief(facts: Mapping[str, Any]) -> str:
@@ -62,7 +64,7 @@ def _facts(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "Test", row["test_name"]
     yield "When", f"{start:%a %d %b %Y  %H:%M}–{end:%H:%M}"
     yield "Where", f"{row['resource']}, {row['site_name']}"
-    yield "Phone", row["site_phone"] or ""
+    yield "Site tel", row["site_phone"] or ""
     if row["held_until"] is not None:
         yield "Held", f"until {clock.to_local(row['held_until'], zone):%H:%M:%S}"
     if row["arrived_at"] is not None:
