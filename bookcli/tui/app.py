@@ -52,6 +52,7 @@ class DeskApp(App[None]):
 
     def __init__(self, context: Context, theme: str = "") -> None:
         super().__init__()
+        self.stylesheet = themes.Styles(variables=self.get_css_variables())
         self.context = context.another()
         self.context.announce = self._announced
         self.calls = Calls(self.context, self.explain)

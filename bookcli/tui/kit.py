@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from rich.text import Text
@@ -27,6 +28,8 @@ from ..core.model.text import visible
 from .widgets.frame import TICK, Banner, FrameLine, Heading, KeyLine, StatusBar, TitleBar, away, waiting
 
 if TYPE_CHECKING:
+    from textual.types import CSSPathType
+
     from .app import DeskApp
 
 MOST_ROWS = 500
@@ -41,6 +44,7 @@ OF_LOCAL_SERVERS = {
 AWAY = "▲ The database does not answer."
 Result = TypeVar("Result")
 
+STYLES = Path(__file__).with_name("screens.tcss")
 WIDTHS = [(0, "-narrow"), (100, "-wide"), (160, "-huge")]
 HEIGHTS = [(0, "-short"), (30, "-tall")]
 
@@ -96,6 +100,7 @@ class View(Asking, Screen[None]):
     It stays alive while another one is shown. `resumed` is called whenever it comes to the front.
     """
 
+    CSS_PATH: ClassVar[CSSPathType | None] = STYLES
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [Binding("r", "reload", "Refresh", id="refresh", show=False)]
@@ -159,6 +164,7 @@ class Dialog(Asking, ModalScreen[Result]):
     and while the desk is locked as soon as whoever locked it is back. `ENDS_LOCKED`: even while the desk is locked.
     """
 
+    CSS_PATH = STYLES
     HORIZONTAL_BREAKPOINTS = WIDTHS
     VERTICAL_BREAKPOINTS = HEIGHTS
     BINDINGS: ClassVar[list[BindingType]] = [

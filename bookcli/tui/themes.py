@@ -5,6 +5,7 @@ What must stay true: no state is told by a colour alone, and none by red against
 
 from __future__ import annotations
 
+from textual.css.stylesheet import Stylesheet
 from textual.theme import Theme
 
 DARK = Theme(
@@ -38,3 +39,16 @@ LIGHT = Theme(
     variables={"block-cursor-text-style": "none", "footer-key-foreground": "#a85200"},
 )
 NAMES = ("dark", "light", "ansi-dark", "ansi-light")
+
+
+class Styles(Stylesheet):
+    """Parses nothing twice for the same colours: Textual parses everything anew for each screen that it shows first."""
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        """What the theme says; forgets what was parsed for another one."""
+        if variables != self._variables:
+            super().set_variables(variables)
+
+    def reparse(self) -> None:
+        """Reads what has come since. Raises StylesheetParseError."""
+        self.parse()

@@ -43,6 +43,7 @@ DAY_SECONDS = 2.0
 class BoardScreen(Live):
     """Shows one local day of the site: today, unless another one was chosen."""
 
+    CSS_PATH = None  # the first that is shown has no need of what only others have
     BODY = "#day"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "book", "Book", id="board.book"),
