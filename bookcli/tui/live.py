@@ -29,6 +29,8 @@ POLL_SECONDS, CALM_SECONDS = 5.0, 60.0
 """Between two readings when nobody tells of changes, and when somebody does."""
 BURST_SECONDS = 0.1
 """Changes that are told so shortly one after another are read together."""
+READING = "reading"
+"""What the question for what is shown is called, as in `Calls.ask`."""
 
 
 class Following(View):
@@ -107,7 +109,7 @@ class Following(View):
         if site is not None and self.is_active:
             self._asked_at = time.monotonic()
             service, *args = self.question(site)
-            self.call(service, *args, on_done=partial(self._answered, site), on_error=self._failed, group="reading")
+            self.call(service, *args, on_done=partial(self._answered, site), on_error=self._failed, group=READING)
 
     def reload_soon(self) -> None:
         """Asks in a moment: what one does is told to everybody, to whoever did it too, and is read once."""
@@ -149,7 +151,7 @@ class Following(View):
         self.tick()
         patience = POLL_SECONDS if self._following is None or self.is_kept else CALM_SECONDS
         due = time.monotonic() - self._asked_at > patience or (self.is_over and not self._failing)
-        if due and not self.desk.calls.is_asking(self, "reading"):
+        if due and not self.desk.calls.is_asking(self, READING):
             self.reload()
 
 

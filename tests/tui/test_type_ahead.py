@@ -105,6 +105,17 @@ def test_days_are_walked_and_a_place_is_booked_before_the_first_day_is_shown(cli
     sit(clinic.context, play)
 
 
+def test_a_key_after_that_of_another_day_waits_for_that_day(clinic: Clinic, server: Server, database: str) -> None:
+    async def play(seat: Seat) -> None:
+        await at_tomorrow(seat)
+        with outages.frozen(server, database):
+            in_a_burst(seat, "right_square_bracket", "n")
+            await seat.eventually(lambda: seat.app.ahead._kept, "a key waits")
+        await seat.sees("Patient", f"{clinic.day(2):%a %d %b} 08:00–08:30 lab")
+
+    sit(clinic.context, play)
+
+
 def test_what_is_typed_after_the_key_that_locks_is_typed_into_the_lock_and_no_letter_of_it_gets_behind_it(
     clinic: Clinic,
 ) -> None:

@@ -22,7 +22,7 @@ from ...core.model.board import Board, Cell, Place
 from ...core.model.text import visible
 from ..calls import Later
 from ..kit import Confirm, Notice, literal
-from ..live import Live
+from ..live import READING, Live
 from ..moves import Facts, Move
 from ..undoing import of_appointment
 from ..widgets.board_grid import BoardGrid
@@ -200,7 +200,7 @@ class BoardScreen(Live):
     def _go(self, day: date | None) -> None:
         self._day = day
         self.reload()
-        self.desk.ahead.until_answered(self, "day", DAY_SECONDS)
+        self.desk.ahead.until_answered(self, READING, DAY_SECONDS)
 
     def action_filter(self) -> None:
         self.call(board.tests, on_done=self._choose_test, group="tests")
