@@ -134,10 +134,10 @@ def test_the_steps_of_the_day_are_a_key_each_and_each_is_taken_back(clinic: Clin
         await seat.press("a")
         await seat.sees("▶ arrived", "has arrived. u takes it back.")
         await seat.press("i")
-        await seat.sees("▶ checked-in")
+        await seat.sees("▶ checked in")
         await seat.press("f")
-        await seat.sees("✔ fulfilled")
-        for step in ("▶ checked-in", "▶ arrived", "● booked"):
+        await seat.sees("✔ done")
+        for step in ("▶ checked in", "▶ arrived", "● booked"):
             await seat.press("u")
             await seat.sees(step)
 
@@ -165,7 +165,7 @@ def test_what_is_held_is_booked_or_given_back_here(clinic: Clinic) -> None:
 
     async def play(seat: Seat) -> None:
         await opened(seat, held)
-        await seat.sees("◐ pending", "until")
+        await seat.sees("◐ held", "until")
         await seat.press("c")
         await seat.sees("● booked", "is BOOKED")
 

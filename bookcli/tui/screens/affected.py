@@ -19,6 +19,7 @@ from ..calls import Later
 from ..kit import SIGN_IN, Dialog, Notice, Table, said, text
 from ..widgets.frame import KeyLine
 from ..widgets.patient_finder import pad
+from ..widgets.statuses import worded
 
 if TYPE_CHECKING:
     from ...core.services import schedules
@@ -96,4 +97,4 @@ class Affected(Dialog[None]):
 
 
 def _cells(row: Fact) -> Iterable[object]:
-    return *who_and_what(row), row["status"], row["patient"], row["reference"]
+    return *who_and_what(row), worded(row["status"]), row["patient"], row["reference"]

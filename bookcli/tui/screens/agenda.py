@@ -25,8 +25,8 @@ from ..kit import Confirm, Notice, Table, literal
 from ..live import Live
 from ..moves import MOVABLE, on_board
 from ..undoing import of_appointment
-from ..widgets.appointment_facts import MARKS, WORDS_OF_HOLDS
 from ..widgets.patient_finder import labelled
+from ..widgets.statuses import marked, worded
 
 if TYPE_CHECKING:
     from ...core.services import agenda, appointments
@@ -34,8 +34,6 @@ else:
     agenda, appointments = Later("agenda"), Later("appointments")
 
 ORDER = {"arrived": 0, "checked-in": 1, "booked": 2, "pending": 3, "fulfilled": 4, "noshow": 5, "cancelled": 6}
-WORDS = {"checked-in": "checked in", "pending": "held", "fulfilled": "done", "noshow": "no-show"}
-"""Statuses that have another name at the desk."""
 SENTENCES = {"arrived": "has arrived", "checked-in": "is checked in", "fulfilled": "is done", "noshow": "did not come"}
 Fact = Mapping[str, Any]
 
@@ -81,9 +79,8 @@ class AgendaScreen(Live):
 
     def _cells(self, row: Fact) -> tuple[object, ...]:
         begins = clock.to_local(row["starts_at"], row["zone"])
-        mark, _ = MARKS.get(row["status"], ("○", ""))
-        status = f"{mark} {WORDS_OF_HOLDS.get(row['reason'], WORDS.get(row['status'], row['status']))}"
         who = (row["patient_name"], row["patient"])
+        status = marked(row["status"], row["reason"])
         return (f"{begins:%H:%M}", status, self._waits(row), *who, row["test"], row["resource"])
 
     def _waits(self, row: Fact) -> str:
@@ -161,12 +158,12 @@ class AgendaScreen(Live):
         if row is not None and row["status"] in MOVABLE:
             on_board(self.desk, row)
         elif row is not None:
-            self.desk.toast(f"{row['reference']} cannot be moved: it is {WORDS.get(row['status'], row['status'])}.")
+            self.desk.toast(f"{row['reference']} cannot be moved: it is {worded(row['status'])}.")
 
     def action_missed(self) -> None:
         row = self.query_one(Table).current
         if row is not None and row["status"] != "booked":
-            is_ = f"is {WORDS.get(row['status'], row['status'])}"
+            is_ = f"is {worded(row['status'])}"
             self.desk.toast(
                 f"{row['patient_name']} {SENTENCES.get(row['status'], is_)}: that is no no-show.", "warning"
             )

@@ -28,6 +28,7 @@ from ..calls import Later
 from ..kit import SIGN_IN, Dialog, Table, literal, said, text
 from ..undoing import Undo
 from ..widgets.frame import KeyLine
+from ..widgets.statuses import worded
 from .affected import who_and_what
 from .form import Form, a_resource
 
@@ -213,7 +214,7 @@ class Affecting(Dialog[Result]):
             start = clock.to_local(slot.start, slot.zone)
             to = f"{start:%d %b %H:%M} {literal(slot.resource)}"
         else:
-            to = "▲ no place" if row["status"] in ("booked", "pending") else f"▲ is {row['status']}"
+            to = "▲ no place" if row["status"] in ("booked", "pending") else f"▲ is {worded(row['status'])}"
         return *who_and_what(row), to, row["patient"]
 
     def _say(self, words: str) -> None:

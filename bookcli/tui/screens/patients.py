@@ -21,9 +21,9 @@ from ...core.errors import BookcliError
 from ...core.model.patients import Patient
 from ...core.services import patients
 from ..kit import Notice, Table, View, literal, said, text
-from ..widgets.appointment_facts import marked
 from ..widgets.patient_facts import facts
 from ..widgets.patient_finder import PatientFinder
+from ..widgets.statuses import marked
 from .edit_patient import EditPatient
 from .merging import Merging
 from .new_patient import NewPatient

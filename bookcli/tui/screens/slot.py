@@ -17,6 +17,7 @@ from ...core.model.board import Board, Cell
 from ..calls import Later
 from ..kit import SIGN_IN, Dialog, Notice, Table, said, text, together
 from ..widgets.slot_detail import count
+from ..widgets.statuses import worded
 
 if TYPE_CHECKING:
     from ...core.services import board
@@ -55,7 +56,7 @@ class Slot(Dialog[str]):
         self.call(board.who, self._cell, on_done=self._shown, on_error=self._failed, group="who")
 
     def _cells(self, row: dict[str, Any]) -> tuple[object, ...]:
-        return row["patient"], row["patient_name"], row["test"], row["status"], row["reference"]
+        return row["patient"], row["patient_name"], row["test"], worded(row["status"]), row["reference"]
 
     def _shown(self, rows: list[dict[str, Any]]) -> None:
         notice, table = self.query_one(Notice), self.query_one(Table)

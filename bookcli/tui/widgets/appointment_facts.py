@@ -12,21 +12,8 @@ from ...core.model.appointments import CANCELLATION_REASONS
 from ...core.model.text import visible
 from ...core.services.reception import Whole
 from .message_words import DROPPED, why
+from .statuses import MARKS, marked
 
-MARKS = {
-    "pending": ("◐", "$text-warning"),
-    "booked": ("●", "$text-primary"),
-    "arrived": ("▶", "$text-success"),
-    "checked-in": ("▶", "$text-success"),
-    "fulfilled": ("✔", "$text-success"),
-    "cancelled": ("✕", "$text-muted"),
-    "noshow": ("▲", "$text-warning"),
-    "entered-in-error": ("✕", "$text-muted"),
-}
-WORDS = {"entered-in-error": "taken back"}
-"""What a status is called where its own name would say nothing to a clerk."""
-WORDS_OF_HOLDS = {"released": "given back", "hold-expired": "ran out"}
-"""What a place is called that was held and never booked, by the reason for which it is cancelled."""
 WORD = 9
 
 
@@ -34,12 +21,6 @@ def heading(facts: Mapping[str, Any]) -> Content:
     """Reference and status, the status by glyph and word."""
     _, style = MARKS.get(facts["status"], ("○", "$text-muted"))
     return Content.assemble((facts["reference"], "bold"), "  ", (marked(facts["status"], facts["reason"]), style))
-
-
-def marked(status: str, reason: str | None = "") -> str:
-    """A status by glyph and word; `reason` is why it is cancelled."""
-    mark, _ = MARKS.get(status, ("○", ""))
-    return f"{mark} {WORDS_OF_HOLDS.get(reason or '', WORDS.get(status, status))}"
 
 
 def brief(facts: Mapping[str, Any]) -> str:
