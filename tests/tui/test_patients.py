@@ -378,6 +378,6 @@ def test_a_form_that_is_being_saved_says_why_it_does_not_leave(clinic: Clinic, s
         await seat.sees("New patient", "Grace Hopper")
         with outages.frozen(server, database):
             await seat.press("ctrl+s", "escape")
-            await seat.sees("Wait: it is being saved.")
+            await seat.sees("Wait: the answer is on its way.")
 
     sit(clinic.context, play)

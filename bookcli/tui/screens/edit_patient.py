@@ -5,7 +5,8 @@ What must stay true: what another desk has changed meanwhile stays, in other fie
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from ...core.model.patients import Patient
 from ...core.services import patients
@@ -35,12 +36,11 @@ class EditPatient(PatientForm):
         self._sent: dict[str, str] = {}
         self.HEADING = f"Edit {literal(patient.mrn)}"  # type: ignore[misc]
 
-    def check(self, name: str, words: str) -> None:
-        if words != self._before[name]:
-            super().check(name, words)
+    def check(self, name: str, words: str) -> str:
+        return words if words == self._before[name] else super().check(name, words)
 
-    def save(self) -> None:
-        self._sent = self.changed
+    def go(self, values: Mapping[str, Any]) -> None:
+        self._sent = {name: words for name, words in values.items() if words != self._before[name]}
         if self._sent:
             self.send(patients.edit, self._patient.mrn, self._sent, self._patient)
         else:

@@ -38,15 +38,21 @@ class Form(Dialog[Result], Generic[Result]):
         self._busy = False
 
     def body(self) -> ComposeResult:
-        yield Static(text(self._heading), classes="heading")
+        if self._heading:
+            yield Static(text(self._heading), classes="heading")
         if self._more:
             yield Static(paragraph(self._more), classes="more")
         for name, (label, example) in self._fields.items():
             check, value = partial(self.check, name), self._before[name]
             yield Field(label, check, value=value, id=name, placeholder=example, select_on_focus=False)
+        yield from self.below()
         yield Static(Content(""), id="means")
         yield Static(Content(""), id="wrong")
         yield KeyLine()
+
+    def below(self) -> ComposeResult:
+        """What stands between the fields and what is said about all of them."""
+        yield from ()
 
     def on_mount(self) -> None:
         self.field(self.first()).input.focus()
@@ -64,6 +70,10 @@ class Form(Dialog[Result], Generic[Result]):
         """What is in a field."""
         return self.field(name).input.value.strip()
 
+    def texts(self) -> dict[str, str]:
+        """What is in the fields, as it was typed."""
+        return {name: self.field(name).input.value for name in self._fields}
+
     def check(self, name: str, words: str) -> Any:
         """What a field means. Raises InvalidInput."""
         return words
@@ -78,7 +88,7 @@ class Form(Dialog[Result], Generic[Result]):
 
     @property
     def unsaved(self) -> bool:
-        return any(self.typed(name) != value for name, value in self._before.items())
+        return self.texts() != self._before
 
     def action_leave(self) -> None:
         """Leaves, but not while nobody knows yet what becomes of it."""

@@ -5,17 +5,17 @@ What must stay true: nobody is taken for somebody else but by a key.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from ...core.errors import BookcliError, OutcomeUnknown
 from ...core.model.patients import Patient
 from ...core.services import patients
-from ..kit import said
 from ..widgets.patient_finder import row
 from .patient_form import PatientForm
 
@@ -40,25 +40,27 @@ class NewPatient(PatientForm):
         # A number or a birth date that nobody has is no name.
         super().__init__({} if any(char.isdigit() for char in words) else {"name": words})
         self._twins: list[Patient] = []
-        self._lost: dict[str, str] | None = None
+        self._sent: Mapping[str, str] = {}
+        self._lost: Mapping[str, str] | None = None
 
     def below(self) -> ComposeResult:
         yield Static(id="twins")
 
-    def check(self, name: str, words: str) -> None:
+    def check(self, name: str, words: str) -> str:
         patients.validated(self.desk.context.settings, {name: words}, new=name == "mrn")
+        return words
 
     def on_mount(self) -> None:
         self._timer = self.set_timer(DEBOUNCE, self._look)
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def on_input_changed(self) -> None:
         self._timer.stop()
         self._timer = self.set_timer(DEBOUNCE, self._look)
 
     def _look(self) -> None:
-        if self.typed["name"].strip():
+        if self.typed("name"):
             how = {"on_error": lambda _: None, "group": "alike", "quiet": True}
-            self.call(patients.likely_duplicates, self.typed, on_done=self._alike, **how)
+            self.call(patients.likely_duplicates, self.texts(), on_done=self._alike, **how)
 
     def _alike(self, found: list[Patient]) -> None:
         self._twins = found
@@ -73,34 +75,30 @@ class NewPatient(PatientForm):
         return action != "take" or bool(self._twins)
 
     def action_take(self) -> None:
-        if not self._saving:
+        if not self._busy:
             self.dismiss(self._twins[0])
 
-    def save(self) -> None:
+    def go(self, values: Mapping[str, Any]) -> None:
         """Sends it; what may have been saved already, because its answer was lost, is looked for first."""
         if self._lost is None:
-            self.send(patients.add, self.typed)
+            self._sent = values
+            self.send(patients.add, values)
         else:
-            self._saving = True
             self.say("… looks whether it was saved")
-            self.call(patients.as_written, self._lost, on_done=self._looked, on_error=self._not_looked)
+            self.call(patients.as_written, self._lost, on_done=self._looked, on_error=super().failed)
 
     def _looked(self, found: list[Patient]) -> None:
-        self._lost, self._saving = None, False
+        self._lost = None
+        self.again()
         if not found:
             self.desk.toast("It had not been saved: it is sent again.")
-            self.save()
+            self.action_go()
             return
         self._alike(found)
         self.say(f"▲ {found[0].mrn} says the same: it was saved. ^t takes it; ^s saves another one all the same.")
 
-    def _not_looked(self, problem: BookcliError) -> None:
-        self._saving = False
-        self.say(f"▲ {said(problem)}")
-
-    def refused(self, problem: BookcliError) -> None:
+    def failed(self, problem: BookcliError) -> None:
+        super().failed(problem)
         if isinstance(problem, OutcomeUnknown):
-            self._lost, self._saving = self.typed, False
+            self._lost = self._sent
             self.say("◷ UNKNOWN — perhaps saved, perhaps not: the answer was lost. ^s looks before it saves.")
-        else:
-            super().refused(problem)
