@@ -2753,14 +2753,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION save_schedules IS 'Adds weekly hours; the same hours twice are one. Hours that overlap others of the resource are not saved.';
 
-CREATE FUNCTION end_schedule(which integer, last_day date, token text DEFAULT NULL) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+CREATE FUNCTION end_schedule(acting acting, which integer, last_day date) RETURNS boolean
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  acting acting;
   old schedule;
 BEGIN
-  acting := enter(token, 'manage-schedules');
   PERFORM stay_within(acting, ARRAY(
     SELECT r.site_id FROM schedule h JOIN resource r USING (resource_id) WHERE h.schedule_id = which));
   SELECT * INTO old FROM schedule WHERE schedule_id = which FOR UPDATE;
@@ -2774,16 +2772,17 @@ BEGIN
   INSERT INTO audit (action, before, after) VALUES ('end-schedule', to_jsonb(old), jsonb_build_object('last_day', last_day));
   RETURN true;
 END $$;
-COMMENT ON FUNCTION end_schedule IS 'No more slots are published from these hours after a day; published ones stay. False: no such hours.';
+COMMENT ON FUNCTION end_schedule IS
+  'No more slots are published from these hours after a day, for whoever was let in; published ones stay. False: no such hours.';
 
 CREATE FUNCTION replace_schedules(which integer[], first_day date, rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 DECLARE
+  acting acting := enter(token, 'manage-schedules');
   answers saved[];
 BEGIN
-  PERFORM enter(token, 'manage-schedules');
   BEGIN
-    IF NOT coalesce((SELECT bool_and(end_schedule(u, first_day - 1, token)) FROM unnest(which) u), false) THEN
+    IF NOT coalesce((SELECT bool_and(end_schedule(acting, u.id, first_day - 1)) FROM (SELECT unnest(which) AS id ORDER BY id) u), false) THEN
       answers := ARRAY[ROW(1, 'schedule-unknown', NULL, NULL)::saved];
       RAISE EXCEPTION USING ERRCODE = 'BK001';
     END IF;
@@ -2797,7 +2796,8 @@ BEGIN
   RETURN QUERY SELECT * FROM unnest(answers);
 END $$;
 COMMENT ON FUNCTION replace_schedules IS
-  'From a day on other weekly hours instead of these, in one transaction: as `save_schedules`, but one that is not saved, or `schedule-unknown`, leaves all as it was.';
+  'From a day on other weekly hours instead of these, or none, in one transaction: as `save_schedules`, but one that is not saved, or '
+  '`schedule-unknown`, leaves all as it was. Slots that are published stay.';
 
 CREATE FUNCTION next_mrn() RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -4375,7 +4375,7 @@ GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, w
 GRANT EXECUTE ON FUNCTION
   find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, list_undoable_closings, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
-  publish, set_capacity, close_period, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules, end_schedule,
+  publish, set_capacity, close_period, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules,
   replace_schedules,
   export_highest, export_patients, export_appointments, report_utilisation, report_noshow, report_lead_time
    TO bookcli_desk;

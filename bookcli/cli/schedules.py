@@ -109,7 +109,7 @@ def end(
     from ..core.services import places, schedules  # noqa: PLC0415 - the driver comes after the words are understood
 
     day, _ = places.days(desk.context, [], first=on)
-    schedules.end(desk.context, number, day)
+    schedules.end(desk.context, [number], day)
     record = {"schedule": number, "valid_until": day.isoformat()}
     desk.output.show(SCHEDULES, [record], sentence=f"Ended hours {number} on {day:%a %-d %b %Y}.")
 

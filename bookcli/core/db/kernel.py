@@ -114,7 +114,7 @@ def save(connection: Connection, kind: str, rows: Sequence[dict[str, Any]]) -> l
 def replace_schedules(
     connection: Connection, schedules: Sequence[int], first_day: date, rows: Sequence[dict[str, Any]]
 ) -> list[Saved]:
-    """From a day on these hours instead of others; unless all are created or unchanged, nothing was changed."""
+    """From a day on these hours, or none, instead of others; nothing is changed unless all are new or unchanged."""
     with call(connection, writes=True) as cursor:
         values = (list(schedules), first_day, _json(rows), connection.token)
         cursor.execute("SELECT * FROM app.replace_schedules(%s, %s, %s::jsonb, %s)", values)
@@ -188,11 +188,6 @@ def reopen(connection: Connection, closure: int) -> int | None:
 def undo_closing(connection: Connection, closure: int) -> list[Verdict]:
     """First `reopened` with the numbers, then `undone` for each who is back; or one verdict why nothing was done."""
     return _verdicts(connection, "SELECT * FROM app.undo_closing(%s, %s)", (closure, connection.token))
-
-
-def end_schedule(connection: Connection, schedule: int, last_day: date) -> bool:
-    """False when there is no such schedule."""
-    return bool(_one(connection, "SELECT app.end_schedule(%s, %s, %s)", (schedule, last_day, connection.token))[0])
 
 
 def _one(connection: Connection, statement: str, values: tuple[Any, ...]) -> tuple[Any, ...]:

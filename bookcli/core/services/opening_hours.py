@@ -11,7 +11,6 @@ from datetime import date, timedelta
 
 from ..context import Context
 from ..db import schedules as queries
-from ..errors import NotFound
 from ..model.catalog import Resource
 from ..model.schedules import Closure, Schedule
 from . import catalog, schedules
@@ -39,22 +38,7 @@ def of_site(context: Context, site: str) -> OpeningHours:
     return OpeningHours(site, resources, hours, closures, queries.published(context.connection(), site))
 
 
-def end(context: Context, schedule_ids: Sequence[int], last_day: date) -> None:
-    """Publishes nothing from these hours after a day; slots that are there stay. Safe to repeat.
-
-    Raises NotFound when there are none of them any more.
-    """
-    gone = 0
-    for number in schedule_ids:
-        try:
-            schedules.end(context, number, last_day)
-        except NotFound:
-            gone += 1
-            if gone == len(schedule_ids):
-                raise
-
-
 def withdraw(context: Context, schedule_ids: Sequence[int], first_day: date) -> str:
     """Takes back hours that were added, as if they ended before their first day; the sentence about it."""
-    end(context, schedule_ids, first_day - timedelta(days=1))
+    schedules.end(context, schedule_ids, first_day - timedelta(days=1))
     return "Taken back: nothing more is published from these hours. Slots that were published meanwhile stay."

@@ -127,9 +127,13 @@ def _hours(context: Context, fields: Mapping[str, str]) -> list[dict[str, Any]]:
 _VALID = ("valid_from", "valid_until")
 
 
-def end(context: Context, schedule_id: int, last_day: date) -> None:
-    """Publishes nothing from these hours after a day; slots that are there stay. Raises NotFound."""
-    if not once(lambda: kernel.end_schedule(context.connection(), schedule_id, last_day)):
+def end(context: Context, schedule_ids: Sequence[int], last_day: date) -> None:
+    """Publishes nothing from these hours after a day; slots that are there stay.
+
+    Raises NotFound when one of them is there no more; then none was ended.
+    """
+    next_day = min(last_day, date.max - timedelta(days=1)) + timedelta(days=1)
+    if once(lambda: kernel.replace_schedules(context.connection(), schedule_ids, next_day, [])):
         raise _no_hours()
 
 

@@ -180,7 +180,7 @@ class EndHours(Form[Done]):
             return
         done = Done(f"{brief(self._line)} end on {last:%a %d %b %Y}. {NEVER_TOUCHED}")
         args = (self._line.schedule_ids, last)
-        self.call(opening_hours.end, *args, on_done=lambda _: self.dismiss(done), on_error=self._failed)
+        self.call(schedules.end, *args, on_done=lambda _: self.dismiss(done), on_error=self._failed)
 
     def _failed(self, problem: BookcliError) -> None:
         self.failed(problem)

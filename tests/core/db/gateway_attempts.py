@@ -102,7 +102,6 @@ ATTEMPTS = {
         "manage-schedules", "SELECT * FROM app.replace_schedules('{99}', '2030-01-01', '[]', %s)"
     ),
     "save_schedules": Attempt("manage-schedules", "SELECT * FROM app.save_schedules('[]', %s)"),
-    "end_schedule": Attempt("manage-schedules", "SELECT app.end_schedule(99, '2030-01-01', %s)"),
     "set_capacity": Attempt(
         "manage-capacity", "SELECT verdict FROM app.set_capacity(%s, 4, %s)", lambda c: c.slot("blood", 4)
     ),

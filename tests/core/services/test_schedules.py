@@ -133,10 +133,10 @@ def test_hours_count_only_on_their_valid_days(room: Context) -> None:
     schedules.add(room, {**HOURS, "valid_from": "2027-01-05", "valid_until": "2027-01-06"})
     assert schedules.publish(room, date(2027, 1, 4), date(2027, 1, 10)).slots == 32
     (hours,) = [one for one in schedules.list_(room) if one.weekday == 3]
-    schedules.end(room, hours.schedule_id, date(2027, 1, 5))
+    schedules.end(room, [hours.schedule_id], date(2027, 1, 5))
     assert schedules.publish(room, date(2027, 1, 4), date(2027, 1, 10)).slots == 16
     with pytest.raises(NotFound):
-        schedules.end(room, 10**6, date(2027, 1, 5))
+        schedules.end(room, [10**6], date(2027, 1, 5))
 
 
 def test_nothing_is_published_where_nothing_is_in_use(room: Context) -> None:
