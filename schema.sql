@@ -2066,7 +2066,7 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
                      SELECT e.* FROM audit e WHERE e.appointment_id = ANY (among) AND e.at > now() - since) u
      WHERE u.staff = who
        AND u.action IN ('book', 'hold', 'confirm', 'cancel', 'reschedule', 'arrive', 'check-in', 'fulfil', 'noshow', 'correct')
-     ORDER BY u.audit_id DESC LIMIT 200
+     ORDER BY u.audit_id DESC LIMIT CASE WHEN among IS NULL THEN 200 END
   ), changes AS MATERIALIZED (
     SELECT u.audit_id, u.appointment_id, (u.after ->> 'undo')::bigint AS undone FROM audit u
      WHERE u.at > now() - since AND u.appointment_id = ANY (ARRAY(SELECT m.appointment_id FROM mine m))
@@ -2088,9 +2088,8 @@ LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
    ORDER BY m.audit_id DESC
 $$;
 COMMENT ON FUNCTION undoable IS
-  'What somebody did to appointments (to those, if any are named) since then and nobody has changed after them, the last first: of '
-  'the last 200 steps. What was undone does not count, '
-  'nor does its undoing.';
+  'What somebody did to appointments (to those, if any are named; else of the last 200 steps) since then and nobody has changed after '
+  'them, the last first. What was undone does not count, nor does its undoing.';
 
 CREATE FUNCTION take_back_messages(which bigint, kinds text[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
@@ -2206,6 +2205,48 @@ END $$;
 COMMENT ON FUNCTION undo_one IS
   'Takes one step back: `undone`, `message-sent` when it is undone too but the patient had been told and is told again, or why not.';
 
+CREATE FUNCTION lock_for_undo(steps step[], besides integer[] DEFAULT '{}') RETURNS jsonb
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+  targets bigint[] := ARRAY(SELECT s.appointment_id FROM unnest(steps) s);
+  patients integer[] := ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets));
+  wanted integer[] := ARRAY(
+    SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (targets)
+     UNION
+    SELECT unnest((run_of((s.before ->> 'slot')::integer, a.test_id)).slots)
+      FROM unnest(steps) s JOIN appointment a USING (appointment_id) WHERE s.before ? 'slot');
+BEGIN
+  PERFORM lock_for_booking(wanted, patients);
+  PERFORM lock_rows(wanted || besides, patients, targets);
+  RETURN (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
+            FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
+END $$;
+COMMENT ON FUNCTION lock_for_undo IS
+  'Takes every lock that taking these steps back needs, with the rows of the slots `besides`; the places that their appointments have now.';
+
+CREATE FUNCTION undo_all(steps step[]) RETURNS text
+LANGUAGE plpgsql AS $$
+DECLARE
+  one step;
+  answer text;
+  told text;
+BEGIN
+  -- All that were moved leave before the first is back: one may have the place of another.
+  PERFORM lift(ARRAY(SELECT s.appointment_id FROM unnest(steps) s WHERE s.action = 'reschedule'));
+  FOREACH one IN ARRAY steps LOOP
+    answer := undo_one(one);
+    IF answer NOT IN ('undone', 'message-sent') THEN
+      RAISE EXCEPTION USING ERRCODE = 'BK001', MESSAGE = answer, DETAIL = one.appointment_id;
+    END IF;
+    told := coalesce(nullif(answer, 'undone'), told);
+  END LOOP;
+  RETURN coalesce(told, answer);
+END $$;
+COMMENT ON FUNCTION undo_all IS
+  'Takes all of the steps back: `undone`, or `message-sent` when a patient had been told and is told again; NULL of no step. When one cannot '
+  'be taken back it raises BK001, with why as its message and which appointment as its detail, so that the caller lets all be as it was.';
+
 CREATE FUNCTION undo(reference text DEFAULT NULL, token text DEFAULT NULL) RETURNS SETOF verdict
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
@@ -2213,11 +2254,9 @@ DECLARE
   acting acting := enter(token, 'book');
   which bigint := appointment_id_of(reference);
   first step;
-  one step;
   parts bigint[];
   steps bigint[] := '{}';
   targets bigint[];
-  wanted integer[];
   answer text;
   told boolean := false;
   were jsonb;
@@ -2238,31 +2277,15 @@ BEGIN
       FROM undoable(acting.name, '1 hour', parts) u
      WHERE u.audit_id = first.audit_id OR (u.at = first.at AND u.action = first.action);
     PERFORM stay_within(acting, site_of(t)) FROM unnest(targets) t;
-    wanted := ARRAY(SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (targets)
-                     UNION
-                    SELECT unnest((run_of((u.before ->> 'slot')::integer, a.test_id)).slots)
-                      FROM undoable(acting.name, '1 hour', targets) u JOIN appointment a USING (appointment_id)
-                     WHERE u.audit_id = ANY (steps) AND u.before ? 'slot');
-    PERFORM lock_for_booking(wanted, ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)));
-    PERFORM lock_rows(wanted, ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
-    were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
-               FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
+    were := lock_for_undo(ARRAY(SELECT ROW(u.*)::step FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
     BEGIN
-      IF first.action = 'reschedule' THEN
-        -- All of them leave before the first is back: one may have the place of another.
-        PERFORM lift(ARRAY(SELECT u.appointment_id FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
-      END IF;
-      FOR one IN SELECT u.* FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id LOOP
-        answer := undo_one(one);
-        IF answer NOT IN ('undone', 'message-sent') THEN
-          RAISE EXCEPTION USING ERRCODE = 'BK001';
-        END IF;
-        told := told OR answer = 'message-sent';
-      END LOOP;
-      answer := CASE WHEN answer IS NULL THEN 'nothing-to-undo' ELSE 'undone' END;
+      answer := coalesce(undo_all(ARRAY(
+        SELECT ROW(u.*)::step FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps) ORDER BY u.appointment_id)), 'nothing-to-undo');
     EXCEPTION WHEN SQLSTATE 'BK001' THEN
-      told := false;  -- what was taken back before this one is as it was, and the answer says why
+      answer := SQLERRM;  -- what was taken back before this one is as it was
     END;
+    told := answer = 'message-sent';
+    answer := CASE WHEN told THEN 'undone' ELSE answer END;
   END IF;
   RETURN QUERY
     SELECT v.* FROM unnest(CASE WHEN answer = 'nothing-to-undo' THEN ARRAY[NULL::bigint] ELSE coalesce(targets, ARRAY[NULL::bigint]) END) AS u (id)
@@ -2504,12 +2527,9 @@ COMMENT ON FUNCTION reopen IS 'Takes a closure back: how many slots opened, or N
 
 CREATE FUNCTION moved_with(closed audit) RETURNS SETOF step
 LANGUAGE sql STABLE SET search_path = app, ext, pg_temp AS $$
-  SELECT u.audit_id, u.at, u.action, u.appointment_id, u.before
-    FROM audit u JOIN appointment a USING (appointment_id)
-   WHERE u.at = closed.at AND u.staff = closed.staff AND u.action = 'reschedule' AND a.status IN ('booked', 'pending')
-     AND NOT EXISTS (SELECT FROM audit c
-                      WHERE c.appointment_id = u.appointment_id AND c.audit_id > u.audit_id
-                        AND c.action IN ('confirm', 'cancel', 'reschedule', 'arrive', 'check-in', 'fulfil', 'noshow', 'correct', 'expire', 'release', 'undo'))
+  SELECT u.* FROM undoable(closed.staff, '1 hour', ARRAY(
+           SELECT m.appointment_id FROM audit m WHERE m.at = closed.at AND m.staff = closed.staff AND m.action = 'reschedule')) u
+   WHERE u.at = closed.at AND u.action = 'reschedule'
    ORDER BY u.appointment_id
 $$;
 COMMENT ON FUNCTION moved_with IS 'The moves that were made with a closure, in one transaction, less those of appointments that somebody has changed since.';
@@ -2522,13 +2542,10 @@ DECLARE
   old closure;
   closed audit;
   moves step[];
-  one step;
-  targets bigint[];
-  wanted integer[];
   were jsonb;
   opened integer;
+  in_the_way bigint;
   answer text := 'nothing-to-undo';
-  told boolean := false;
 BEGIN
   PERFORM stay_within(acting, ARRAY(SELECT c.site_id FROM closure c WHERE c.closure_id = which));
   SELECT * INTO old FROM closure WHERE closure_id = which AND reopened_at IS NULL FOR UPDATE;
@@ -2538,42 +2555,27 @@ BEGIN
     answer := 'too-late';
   ELSIF old.closure_id IS NOT NULL AND closed.audit_id IS NOT NULL THEN
     PERFORM FROM site WHERE site_id = old.site_id FOR NO KEY UPDATE;
-    targets := ARRAY(SELECT m.appointment_id FROM moved_with(closed) m);
-    IF cardinality(targets) > 0 AND NOT may(acting, 'book') THEN
+    moves := ARRAY(SELECT ROW(m.*)::step FROM moved_with(closed) m);
+    IF cardinality(moves) > 0 AND NOT may(acting, 'book') THEN
       PERFORM deny('forbidden', 'book', acting);
     END IF;
-    wanted := ARRAY(SELECT unnest(a.slots) FROM appointment a WHERE a.appointment_id = ANY (targets)
-                     UNION
-                    SELECT unnest((run_of((m.before ->> 'slot')::integer, a.test_id)).slots)
-                      FROM moved_with(closed) m JOIN appointment a USING (appointment_id));
-    PERFORM lock_for_booking(wanted, ARRAY(SELECT DISTINCT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)));
-    PERFORM lock_rows(wanted || slots_within(old.site_id, old.resource_id, old.during),
-                      ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = ANY (targets)), targets);
+    were := lock_for_undo(moves, slots_within(old.site_id, old.resource_id, old.during));
     moves := ARRAY(SELECT ROW(m.*)::step FROM moved_with(closed) m);
-    were := (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
-               FROM appointment_facts f WHERE f.appointment_id IN (SELECT m.appointment_id FROM unnest(moves) m));
     BEGIN
       opened := reopen_as(acting, which);
-      -- As in undo: all of them leave before the first is back.
-      PERFORM lift(ARRAY(SELECT m.appointment_id FROM unnest(moves) m));
-      FOREACH one IN ARRAY moves LOOP
-        answer := undo_one(one);
-        IF answer NOT IN ('undone', 'message-sent') THEN
-          RAISE EXCEPTION USING ERRCODE = 'BK001';
-        END IF;
-        told := told OR answer = 'message-sent';
-      END LOOP;
-      answer := 'undone';
+      answer := coalesce(undo_all(moves), 'undone');
     EXCEPTION WHEN SQLSTATE 'BK001' THEN
-      NULL;  -- it is closed still, whoever was moved stays moved, and the answer says why
+      -- It is closed still, whoever was moved stays moved.
+      GET STACKED DIAGNOSTICS answer = MESSAGE_TEXT, in_the_way = PG_EXCEPTION_DETAIL;
     END;
   END IF;
-  IF answer = 'undone' THEN
+  IF answer IN ('undone', 'message-sent') THEN
     RETURN QUERY
-      SELECT v.* FROM verdict_of(NULL, 'reopened', jsonb_build_object('closure', which, 'slots', opened, 'message_sent', told, 'were', coalesce(were, '[]'))) v;
+      SELECT v.* FROM verdict_of(NULL, 'reopened', jsonb_build_object('closure', which, 'slots', opened, 'message_sent', answer = 'message-sent',
+        'were', coalesce(were, '[]'), 'site', (SELECT p.code FROM site p WHERE p.site_id = old.site_id), 'from', lower(old.during), 'to', upper(old.during))) v;
     RETURN QUERY SELECT v.* FROM unnest(moves) m CROSS JOIN LATERAL verdict_of(m.appointment_id, 'undone') v;
   ELSE
-    RETURN QUERY SELECT v.* FROM answer_of(one.appointment_id, answer, '{}', 'undone') v;
+    RETURN QUERY SELECT v.* FROM answer_of(in_the_way, answer, '{}', 'undone') v;
   END IF;
 END $$;
 COMMENT ON FUNCTION undo_closing IS

@@ -92,7 +92,7 @@ def reschedule(context: Context, reference: str, request: BookingRequest) -> Out
         moved = replace(request, moves=reference, test=old["test"])
         verdicts = decisions.decide(context, [moved])
         if verdicts[0].won:
-            availability_changes.booked(context, [], moved=old)
+            availability_changes.booked(context, [], left=[old])
         return decisions.outcome(context, [moved], verdicts, site=old["site"])
 
 

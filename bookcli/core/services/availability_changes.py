@@ -24,12 +24,17 @@ _DAYS_AT_ONCE = 500
 _A_DAY = timedelta(days=1)
 
 
-def booked(context: Context, verdicts: Iterable[Verdict], moved: Mapping[str, Any] | None = None) -> None:
-    """After appointments were made, cancelled or moved: the slots they are in now and, for `moved`, were in before."""
+def booked(context: Context, verdicts: Iterable[Verdict], left: Iterable[Mapping[str, Any]] = ()) -> None:
+    """After appointments were made, cancelled or moved: the slots they are in now and those that they have left.
+
+    `left` are site, zone, resource, starts_at (aware, or as JSON has it) and slots.
+    """
     changes = [change for verdict in verdicts if (change := _of(verdict)) is not None]
-    if moved is not None:
-        day = clock.to_local(moved["starts_at"], moved["zone"]).date()
-        changes.append(Change(moved["site"], moved["resource"], day, dict.fromkeys(moved["slots"])))
+    for place in left:
+        start = place["starts_at"]
+        start = datetime.fromisoformat(start) if isinstance(start, str) else start
+        day = clock.to_local(start, place["zone"]).date()
+        changes.append(Change(place["site"], place["resource"], day, dict.fromkeys(place["slots"])))
     if changes:
         context.afterwards(partial(_tell, context, _merged(changes)))
 

@@ -182,18 +182,14 @@ def take_back(context: Context, closure_id: int) -> TakenBack:
     Who was changed since stays where they are. Asked once. Raises OutcomeUnknown; Refused `nothing-to-undo`,
     `too-late`, or why one of them cannot go back: then nothing was taken back.
     """
-    before = [one for one in schedules.closures(context) if one.closure_id == closure_id]
     first, *back = once(lambda: kernel.undo_closing(context.connection(), closure_id))
     if first.verdict != "reopened":
         who = f"{first.reference} cannot go back, and nothing was taken back. " if first.reference else ""
         raise Refused(who + sentence(first.verdict, first.numbers), code=first.verdict)
     numbers = first.numbers or {}
-    availability_changes.booked(context, back)
-    for place in numbers["were"]:
-        start = datetime.fromisoformat(place["starts_at"])
-        availability_changes.booked(context, [], moved={**place, "starts_at": start})
-    for one in before:
-        availability_changes.period_changed(context, one.site, (one.start, one.end))
+    availability_changes.booked(context, back, left=numbers["were"])
+    period = datetime.fromisoformat(numbers["from"]), datetime.fromisoformat(numbers["to"])
+    availability_changes.period_changed(context, numbers["site"], period)
     availability_changes.messages_due(context)
     return TakenBack(int(numbers["slots"]), tuple(back), bool(numbers["message_sent"]))
 

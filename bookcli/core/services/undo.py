@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from ..context import Context
@@ -50,10 +49,7 @@ def undo(context: Context, reference: str = "") -> Undone:
     if first.verdict != "undone":
         raise Refused(sentence(first.verdict, first.numbers), code=first.verdict, details=dict(first.numbers or {}))
     numbers: Mapping[str, Any] = first.numbers or {}
-    availability_changes.booked(context, verdicts)
-    for place in numbers["were"]:
-        start = datetime.fromisoformat(place["starts_at"])
-        availability_changes.booked(context, [], moved={**place, "starts_at": start})
+    availability_changes.booked(context, verdicts, left=numbers["were"])
     availability_changes.messages_due(context)
     return Undone(str(numbers["action"]), tuple(verdicts), bool(numbers["message_sent"]))
 
