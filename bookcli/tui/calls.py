@@ -27,6 +27,8 @@ from ..core.model.staff import SignedIn
 from ..core.services import bugs
 
 MOST_THREADS = 6
+AGAIN_SECONDS = 2.0
+"""Between two questions when the answer to the first was lost, or could not be had."""
 _LONGEST_FAREWELL = 0.5
 
 

@@ -18,7 +18,7 @@ from ..core.errors import BookcliError, OutcomeUnknown, Unavailable
 from ..core.model.appointments import Outcome, sentence
 from ..core.model.board import Board, Cell
 from ..core.model.requests import new_key
-from .calls import Later
+from .calls import AGAIN_SECONDS, Later
 from .kit import SIGN_IN, literal, said, text, together
 from .widgets.board_grid import MARKED
 
@@ -32,8 +32,6 @@ else:
 
 MOVABLE = frozenset({"pending", "booked", "arrived"})
 """The statuses in which an appointment can be moved; the kernel decides, as always."""
-AGAIN_SECONDS = 2.0
-"""Between two questions whose answers were lost."""
 NAME = 24
 UNKNOWN = (
     "◷ UNKNOWN — perhaps moved, perhaps not. The answer was lost; it is asked again. Do not book it a second time."

@@ -15,6 +15,7 @@ from ..core.model.requests import new_key
 from ..core.services import reception
 from ..core.services.reception import Wanted
 from ..core.services.visits import Part
+from .calls import AGAIN_SECONDS
 from .holding import Held, Holding
 from .kit import SIGN_IN
 from .screens.answer import PENDING, UNKNOWN
@@ -23,8 +24,6 @@ from .undoing import of_appointment
 if TYPE_CHECKING:
     from .app import DeskApp
 
-AGAIN_SECONDS = 2.0
-"""Between two questions about a hold whose answer nobody has."""
 MARGIN_SECONDS = 5.0
 """How long after the end of a hold it is surely over, whatever a clock and a network do."""
 

@@ -23,9 +23,10 @@ from ...core.model.patients import Patient
 from ...core.model.quick_line import Line
 from ...core.services import reception
 from ...core.services.reception import Known
+from ..calls import AGAIN_SECONDS
 from ..holding import Holding
 from ..kit import Confirm, Dialog, said, text
-from ..settling import AGAIN_SECONDS, Settling, say_booked
+from ..settling import Settling, say_booked
 from ..widgets.booking_form import Begun, BookingForm
 from ..widgets.offer_list import of_cell
 from ..widgets.patient_finder import PatientFinder
