@@ -147,3 +147,17 @@ def test_what_is_said_leaves_the_keys_on_the_screen(clinic: Clinic) -> None:
         assert seat.text().splitlines()[-3:-1] == before[:-1]
 
     sit(clinic.context, play, SMALL)
+
+
+def test_the_clock_of_the_site_goes_on_below_two_dialogs(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots")
+        await seat.press("slash")
+        await seat.sees("^n New patient")
+        await seat.press("ctrl+n")
+        await seat.sees("Birth date")
+        shown = seat.text().splitlines()[-1]
+        assert shown.strip()[-8:].count(":") == 2
+        await seat.eventually(lambda: seat.text().splitlines()[-1] != shown, "the clock goes on")
+
+    sit(clinic.context, play, SMALL)

@@ -67,6 +67,9 @@ class FrameLine(Static):
         if self._said is None or content != self._said:
             self._said = content
             self.update(content)
+            # What lies between this screen and the one in front keeps what it has drawn of this one.
+            for between in self.app.screen_stack[1:-1]:
+                between.refresh()
 
     def content_now(self) -> Content:
         """What is true now."""
