@@ -110,6 +110,8 @@ class Following(View):
             self._asked_at = time.monotonic()
             service, *args = self.question(site)
             self.call(service, *args, on_done=partial(self._answered, site), on_error=self._failed, group=READING)
+            if not self.has_answer:
+                self.desk.ahead.until_first(self, READING)
 
     def reload_soon(self) -> None:
         """Asks in a moment: what one does is told to everybody, to whoever did it too, and is read once."""

@@ -30,6 +30,8 @@ AGAIN_SECONDS = 0.2
 """Between two looks whether the desk is unlocked."""
 STUCK_SECONDS = 0.5
 """Between two looks whether whoever has to say that a key is done with has gone, and says nothing more."""
+FIRST_SECONDS = 1.0
+"""How long keys wait for what a view shows first."""
 MOST_SECONDS = 10.0
 """After which the next key is passed on whatever happens."""
 
@@ -82,6 +84,10 @@ class TypeAhead:
         self._asked, self._until = (owner, group), time.monotonic() + seconds
         self._settle_desk()
 
+    def until_first(self, view: MessagePump, group: str) -> None:
+        """What is typed waits a moment for what a view shows first: a key may be for it."""
+        self.until_answered(view, group, FIRST_SECONDS)
+
     def keeps(self, event: events.Event) -> bool:
         """Whether an event waits, and nothing happens for it now."""
         if not isinstance(event, events.Key | events.Paste):
@@ -128,7 +134,8 @@ class TypeAhead:
     @property
     def _target(self) -> DOMNode:
         """Where a key goes first."""
-        return self._desk.focused or self._screen or self._desk
+        desk = self._desk
+        return (desk.screen_stack and desk.focused) or self._screen or desk
 
     def _belongs_here(self, kept: Kept) -> bool:
         return kept.locked is None or kept.locked == self._desk.is_locked

@@ -11,6 +11,8 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 from textual import events
+from textual._context import visible_screen_stack
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from bookcli.core.context import Context
@@ -18,6 +20,7 @@ from bookcli.tui.app import DeskApp
 from bookcli.tui.widgets.patient_finder import PatientFinder
 
 PATIENCE = 30.0
+A_MOMENT = 0.5
 SMALL, LARGE = (80, 24), (120, 40)
 HOSTILE = ["[/nope]", "[red]x", "[@click=app.quit]x", "A\x1b[31mB", "rtl\u202eevil", "王" * 40, "<b>&amp;"]
 """Names that a terminal, rich or Textual would obey, or that need more room than there is."""
@@ -31,14 +34,28 @@ class Seat:
         self.pilot = pilot
 
     async def press(self, *keys: str) -> None:
-        """Presses keys one after another; `text:…` types letters, `paste:…` gives them all at once, as terminals do."""
+        """Presses keys one after another; `text:…` types letters, `paste:…` gives them all at once, as terminals do.
+
+        Returns when all widgets have heard of it, or a moment later if it waits for an answer. Pilot's own `press`
+        waits until the process is idle, which takes half of a second for each letter beside other tests.
+        """
+        for key in keys:
+            self.sends(key)
+            await self.pilot.pause(0)
+            until = time.monotonic() + A_MOMENT
+            while (self.app.ahead._busy or self.app.ahead._kept) and time.monotonic() < until:
+                await asyncio.sleep(0.005)
+            await self.pilot.pause(0)
+
+    def sends(self, *keys: str) -> None:
+        """Gives keys all at once and waits for nothing, as a slow line does."""
         for key in keys:
             if key.startswith("paste:"):
                 self.app.post_message(events.Paste(key.removeprefix("paste:")))
-                await self.pilot.pause()
                 continue
-            letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
-            await self.pilot.press(*("space" if letter == " " else letter for letter in letters))
+            for letter in key.removeprefix("text:") if key.startswith("text:") else [key]:
+                name = _character_to_key(letter) if len(letter) == 1 else letter
+                self.app.post_message(events.Key(name, letter if len(letter) == 1 else {"enter": "\r"}.get(letter)))
 
     async def presses_until(self, key: str, words: str, *before: str) -> None:
         """Presses a key, others before it, and again a while later, until the words are there: a context that has just
@@ -64,7 +81,7 @@ class Seat:
         until = time.monotonic() + PATIENCE
         while not predicate():
             assert time.monotonic() < until, f"never: {what}\n{self.text()}"
-            await self.pilot.pause(0.02)
+            await asyncio.sleep(0.02)
 
     async def sees(self, *words: str) -> None:
         """Returns when all the words are on the screen."""
@@ -84,7 +101,10 @@ class Seat:
 
 def screen_text(app: DeskApp) -> str:
     """The screen as lines of text, dialogs above what is behind them."""
-    lines = app.screen._compositor.render_strips(app.size) if app._running else []
+    if not app._running:
+        return ""
+    visible_screen_stack.set(app._background_screens)
+    lines = app.screen._compositor.render_strips(app.size)
     return "\n".join("".join(segment.text for segment in strip) for strip in lines)
 
 

@@ -6,7 +6,7 @@ What must stay true: nothing is said to be done that the database has not done, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import pytest
@@ -18,7 +18,7 @@ from bookcli.core.context import Context
 from bookcli.core.db import engine
 from bookcli.core.services import appointments
 from bookcli.tui import app
-from bookcli.tui.screens import VIEWS
+from bookcli.tui.screens import VIEWS, Entry
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.faults.outages import Outage
@@ -83,11 +83,13 @@ AT_VIEWS = {
 }
 
 
-def cases(names: Collection[str], both: str) -> list[ParameterSet]:
-    """Every name while the server is frozen, and `both` while it is stopped too; for the others that is a soak test."""
-    hard = [pytest.param(name, outages.frozen, id=f"{name}-frozen") for name in names]
-    soak = {name: [pytest.mark.soak] if name != both else [] for name in names}
-    return hard + [pytest.param(name, outages.stopped, id=f"{name}-stopped", marks=soak[name]) for name in names]
+def cases(names: Collection[str], runs: Mapping[str, Collection[str]]) -> list[ParameterSet]:
+    """Every name with every outage; those that are not in `runs` of the outage are soak tests."""
+    return [
+        pytest.param(name, outage, id=f"{name}-{word}", marks=[] if name in runs[word] else [pytest.mark.soak])
+        for word, outage in OUTAGES.items()
+        for name in names
+    ]
 
 
 @pytest.fixture
@@ -122,8 +124,7 @@ async def is_answered(seat: Seat, view: str) -> None:
     places = [entry.id for entry in VIEWS]
     for entry in (VIEWS[places.index(view) - 1], VIEWS[places.index(view)]):
         # In a line to type in a digit is a letter.
-        await seat.press("escape", entry.key)
-        await seat.eventually(lambda entry=entry: seat.app.current_mode == entry.id, entry.title)  # type: ignore[misc]
+        await goes_to(seat, entry)
         await seat.sees(entry.title)
 
 
@@ -133,7 +134,45 @@ def is_sound(clinic: Clinic, desk: Context) -> bool:
         return replace(clinic, context=fresh).sound()
 
 
-@pytest.mark.parametrize(("view", "outage"), cases([entry.id for entry in VIEWS], "board"))
+async def goes_to(seat: Seat, entry: Entry) -> None:
+    """Reaches a view by its key; in a line to type in a digit is a letter."""
+    await seat.press("escape", entry.key)
+    await seat.eventually(lambda: seat.app.current_mode == entry.id, entry.title)
+
+
+async def is_away(seat: Seat, entry: Entry) -> None:
+    """What is seen and done at a view while the database is away."""
+    await seat.press("r")
+    await seat.eventually(lambda: WAITS in seat.text() or AWAY in seat.text(), "that it waits is said")
+    await does(seat, *AT_VIEWS.get(entry.id, Play()).acts)
+    await is_answered(seat, entry.id)
+    assert not [words for words in DONE if words in seat.text()]
+
+
+def test_all_views_answer_keys_while_the_database_is_frozen_and_live_again(
+    clinic: Clinic, desk: Context, server: Server, database: str
+) -> None:
+    async def scene(seat: Seat) -> None:
+        await seat.sees("● worker", " places free")
+        for entry in VIEWS:
+            await goes_to(seat, entry)
+            await does(seat, ((), (entry.title,)), *AT_VIEWS.get(entry.id, Play()).opens)
+        with outages.frozen(server, database):
+            for entry in VIEWS:
+                await goes_to(seat, entry)
+                await is_away(seat, entry)
+            await does(seat, ((), (AWAY, "PENDING")))
+        await seat.misses(AWAY)
+        for entry in VIEWS:
+            await goes_to(seat, entry)
+            await does(seat, *AT_VIEWS.get(entry.id, Play()).lives)
+            await seat.press("escape")
+
+    sit(desk, scene, SMALL)
+    assert is_sound(clinic, desk)
+
+
+@pytest.mark.parametrize(("view", "outage"), cases([entry.id for entry in VIEWS], {"stopped": ["board"], "frozen": []}))
 def test_a_view_answers_keys_while_the_database_is_away_and_lives_again(
     clinic: Clinic, desk: Context, server: Server, database: str, view: str, outage: Outage
 ) -> None:
@@ -144,12 +183,8 @@ def test_a_view_answers_keys_while_the_database_is_away_and_lives_again(
         await seat.sees("● worker", " places free")
         await does(seat, ((entry.key,), (entry.title,)), *play.opens)
         with outage(server, database):
-            await seat.press("r")
-            await seat.eventually(lambda: WAITS in seat.text() or AWAY in seat.text(), "that it waits is said")
-            await does(seat, *play.acts)
-            await is_answered(seat, view)
+            await is_away(seat, entry)
             await does(seat, ((), (AWAY, "PENDING")))
-            assert not [words for words in DONE if words in seat.text()]
         await seat.misses(AWAY)
         await does(seat, *play.lives)
 
@@ -197,7 +232,7 @@ AT_DIALOGS = {
 }
 
 
-@pytest.mark.parametrize(("dialog", "outage"), cases(AT_DIALOGS, "booking"))
+@pytest.mark.parametrize(("dialog", "outage"), cases(AT_DIALOGS, {"stopped": ["booking"], "frozen": AT_DIALOGS}))
 def test_a_dialog_keeps_what_is_typed_while_the_database_is_away_and_goes_on(
     clinic: Clinic, desk: Context, server: Server, database: str, dialog: str, outage: Outage
 ) -> None:

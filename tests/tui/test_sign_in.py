@@ -97,6 +97,7 @@ def test_what_was_typed_waits_behind_the_lock_for_the_same_person(clinic: Clinic
     async def play(seat: Seat) -> None:
         await seat.sees("No slots")
         await seat.press("d", "text:+4")
+        await seat.sees("+4")
         seat.app.action_lock()
         await seat.sees("Locked")
         await seat.press(f"paste:{PASSWORD}", "enter")
@@ -114,6 +115,7 @@ def test_somebody_else_finds_a_clean_desk(clinic: Clinic, owner: engine.Connecti
         await seat.press("]")
         await seat.sees("08:00")
         await seat.press("d", "text:+4")
+        await seat.sees("+4")
         seat.app.action_lock()
         await seat.sees("Locked")
         await seat.press("shift+tab", "ctrl+u", "text:ben", "tab", f"paste:{PASSWORD}", "enter")
@@ -172,6 +174,7 @@ def test_an_answer_under_the_lock_neither_opens_the_desk_nor_is_lost(
         await seat.press("e")
         await seat.sees("Edit P1", "^s Save")
         await seat.press("text: Schmidt")
+        await seat.sees("Ana Müller Schmidt")
         await locks_before_the_answer(seat, "ctrl+s", outages.frozen(server, database))
         assert patients.get(clinic.context, "P1").name == "Ana Müller Schmidt"
         assert not seat.app._notifications

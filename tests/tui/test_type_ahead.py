@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from textual import events
 
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
 from tests.tui.harness import SMALL, Seat, sit
 from tests.tui.test_booking import at_tomorrow, booking_mri
-
-
-def in_a_burst(seat: Seat, *keys: str) -> None:
-    """Gives keys all at once, as a slow line does; `text:…` types letters."""
-    names = {" ": "space", ",": "comma", "+": "plus", "/": "slash"}
-    for key in keys:
-        letters = list(key.removeprefix("text:")) if key.startswith("text:") else [key]
-        for letter in letters:
-            character = letter if len(letter) == 1 else {"enter": "\r"}.get(letter)
-            seat.app.post_message(events.Key(names.get(letter, letter), character))
 
 
 def test_what_is_typed_before_it_is_known_who_is_meant_goes_where_the_focus_is_then(
@@ -56,7 +45,7 @@ def test_what_is_typed_while_nobody_is_found_stays_with_the_name(clinic: Clinic,
 def test_keys_that_come_all_at_once_go_where_each_belongs(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
         await at_tomorrow(seat)
-        in_a_burst(seat, "right", "n", "text:muller", "enter", "text:mri", "enter", "text:claustrophobic")
+        seat.sends("right", "n", "text:muller", "enter", "text:mri", "enter", "text:claustrophobic")
         await seat.sees("Ana Müller P1", "MRI", "claustrophobic", "◐ Held 4:5")
         assert (seat.app.screen.form.tests.value, seat.app.screen.form.note.value) == ("mri", "claustrophobic")  # type: ignore[attr-defined]
 
@@ -65,7 +54,7 @@ def test_keys_that_come_all_at_once_go_where_each_belongs(clinic: Clinic) -> Non
 
 def test_a_whole_booking_is_typed_before_anything_of_it_is_on_the_screen(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
-        in_a_burst(seat, "text:/zolc, mri+blood, tomorrow am", "enter", "enter")
+        seat.sends("text:/zolc, mri+blood, tomorrow am", "enter", "enter")
         await seat.sees("BOOKED", "Łukasz Żółć P3")
 
     sit(clinic.context, play, SMALL)
@@ -86,7 +75,7 @@ def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
 ) -> None:
     async def play(seat: Seat) -> None:
         await seat.sees("No slots")
-        in_a_burst(seat, *keys)
+        seat.sends(*keys)
         await seat.sees(seen.removeprefix("> "))
         assert len(seat.app.screen_stack) <= 3
 
@@ -95,11 +84,11 @@ def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
 
 def test_days_are_walked_and_a_place_is_booked_before_the_first_day_is_shown(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
-        in_a_burst(seat, "right_square_bracket", "n", "text:okafor")
+        seat.sends("right_square_bracket", "n", "text:okafor")
         await seat.sees("Patient  okafor")
         await seat.press("escape", "y")
         await seat.sees("Laboratory", "08:00", "places free")
-        in_a_burst(seat, "right_square_bracket", "right", "n", "text:muller")
+        seat.sends("right_square_bracket", "right", "n", "text:muller")
         await seat.sees("Patient  muller", "08:00–08:30 mri-1")
 
     sit(clinic.context, play)
@@ -109,7 +98,7 @@ def test_a_key_after_that_of_another_day_waits_for_that_day(clinic: Clinic, serv
     async def play(seat: Seat) -> None:
         await at_tomorrow(seat)
         with outages.frozen(server, database):
-            in_a_burst(seat, "right_square_bracket", "n")
+            seat.sends("right_square_bracket", "n")
             await seat.eventually(lambda: seat.app.ahead._kept, "a key waits")
         await seat.sees("Patient", f"{clinic.day(2):%a %d %b} 08:00–08:30 lab")
 
@@ -121,7 +110,7 @@ def test_what_is_typed_after_the_key_that_locks_is_typed_into_the_lock_and_no_le
 ) -> None:
     async def play(seat: Seat) -> None:
         await seat.sees("No slots", "tests")
-        in_a_burst(seat, "ctrl+l", "text:secret/q", "ctrl+l", "text:u")
+        seat.sends("ctrl+l", "text:secret/q", "ctrl+l", "text:u")
         await seat.sees("Locked", "•••••••••")
         assert seat.app.is_running and len(seat.app.screen_stack) == 2
 

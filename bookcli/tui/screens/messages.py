@@ -88,6 +88,8 @@ class MessagesScreen(View):
             site = self.desk.site.code if self.desk.site is not None else ""
             ask = partial(self.call, on_done=self._shown, on_error=self._failed, group="messages")
             ask(notifications.to_look_after, site, self._state)
+            if self._rows is None:
+                self.desk.ahead.until_first(self, "messages")
 
     def _shown(self, rows: list[Fact]) -> None:
         self._rows, self._read_at, self._failing = rows, time.monotonic(), False

@@ -94,6 +94,8 @@ class PendingScreen(View):
     def reload(self) -> None:
         """Reads the spool; what is shown stays until that is done."""
         self.call(_read, on_done=self._shown, on_error=self._failed, group="pending", quiet=True)
+        if self._items is None and self.is_active:
+            self.desk.ahead.until_first(self, "pending")
 
     def _tick(self) -> None:
         if self.is_active and not self.desk.calls.is_asking(self, "pending"):

@@ -183,6 +183,8 @@ class ReportsScreen(View):
             question = self._question()
             asked = partial(self._failed, question)
             self.call(_read, question, on_done=self._shown, on_error=asked, group="report")
+            if self._kind not in self._answers:
+                self.desk.ahead.until_first(self, "report")
 
     def _shown(self, answer: Answer) -> None:
         self._answers[answer.question.kind] = answer
