@@ -19,6 +19,8 @@ from textual.message_pump import MessagePump
 from textual.screen import Screen
 from textual.widget import Widget
 
+from .screens.sign_in import NewPassword, SignIn
+
 if TYPE_CHECKING:
     from .app import DeskApp
 
@@ -140,13 +142,18 @@ class TypeAhead:
     def _belongs_here(self, kept: Kept) -> bool:
         return kept.locked is None or kept.locked == self._desk.is_locked
 
+    @property
+    def _is_covered(self) -> bool:
+        """Whether keys are for the lock: whoever has signed in sees what is theirs a moment before it is unlocked."""
+        return self._desk.is_locked and any(isinstance(one, SignIn | NewPassword) for one in self._desk.screen_stack)
+
     def _settle_desk(self) -> None:
         """From now on it waits long enough for somebody to lock the desk meanwhile."""
         self._kept = [replace(one, locked=bool(one.locked)) for one in self._kept]
 
     def _keep(self, event: events.Key | events.Paste, key: str) -> None:
         follows = self._busy and self._held is None and self._asked is None
-        self._kept.append(Kept(event, None if follows else self._desk.is_locked, self._desk.calls.staff))
+        self._kept.append(Kept(event, None if follows else self._is_covered, self._desk.calls.staff))
         if key in AT_ONCE:
             self._asked = None
             if self._held is not None:
