@@ -667,6 +667,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION deny IS 'Ends the call with 42501; the message is a code: not-signed-in, session-expired, session-locked, password-change-needed, forbidden.';
 
+CREATE FUNCTION refuse_value(rule text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a value is not allowed' USING ERRCODE = 'check_violation', CONSTRAINT = rule;
+END $$;
+COMMENT ON FUNCTION refuse_value IS
+  'Ends the call as the rule would, before the rule does: its own words quote the whole row, which nobody has looked at then.';
+
 CREATE FUNCTION session_problem(s session, f staff) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE WHEN s.ended_at IS NOT NULL OR s.expires_at <= now() OR s.seen_at + s.idle <= now() OR f.disabled_at IS NOT NULL
               THEN 'session-expired'
@@ -905,6 +913,8 @@ COMMENT ON FUNCTION whoami IS 'Whose session a token is, what they may do, and `
 CREATE FUNCTION set_password(of integer, key bytea, new_salt bytea, new_passes integer, new_memory_kib integer, new_lanes integer, must boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+  rule text;
 BEGIN
   IF octet_length(key) IS DISTINCT FROM 32 THEN
     RAISE EXCEPTION 'a stretched password has 32 bytes' USING ERRCODE = 'check_violation';
@@ -914,6 +924,9 @@ BEGIN
   UPDATE staff SET salt = new_salt, passes = new_passes, memory_kib = new_memory_kib, lanes = new_lanes,
          key_hash = sha256(key), must_change = must
    WHERE staff_id = of;
+EXCEPTION WHEN check_violation OR not_null_violation THEN
+  GET STACKED DIAGNOSTICS rule = CONSTRAINT_NAME;
+  PERFORM refuse_value(rule);
 END $$;
 
 CREATE FUNCTION change_password(token text, old bytea, key bytea, salt bytea, passes integer, memory_kib integer, lanes integer,
@@ -1266,7 +1279,7 @@ BEGIN
                 WHEN slot_id IS NULL AND site_id IS NULL THEN 'site-unknown'
                 WHEN resource_id IS NULL THEN 'slot-unknown'
                 WHEN offered IS NULL THEN 'not-offered'
-                WHEN (run).during IS NULL THEN 'not-enough-room'
+                WHEN (run).during IS NULL OR cardinality((run).slots) > 200 THEN 'not-enough-room'
                 WHEN (run).closed THEN 'slot-closed'
                 WHEN starts_at <= now() AND NOT history THEN 'slot-past'
                 WHEN starts_at < now() + make_interval(mins => lead_minutes) AND NOT history THEN 'too-soon'
@@ -1802,6 +1815,9 @@ LANGUAGE plpgsql AS $$
 DECLARE
   old appointment;
 BEGIN
+  IF (char_length(why) <= 40) IS NOT TRUE THEN
+    PERFORM refuse_value('appointment_reason_check');
+  END IF;
   SELECT * INTO old FROM appointment WHERE appointment_id = which;
   IF NOT is_active(to_status) THEN
     PERFORM free_places(ARRAY[which]);
@@ -2022,6 +2038,9 @@ DECLARE
   answer text := 'held';
 BEGIN
   acting := enter(token, 'book');
+  IF char_length(said) > 2000 THEN
+    PERFORM refuse_value('appointment_note_check');
+  END IF;
   parts := lock_visit(which);
   PERFORM stay_within(acting, site_of(u)) FROM unnest(parts) u;
   held := ARRAY(SELECT a.appointment_id FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY 1);
@@ -2816,6 +2835,8 @@ COMMENT ON FUNCTION next_mrn IS 'A number for a new patient, skipping those an i
 CREATE FUNCTION save_patients(rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+  rule text;
 BEGIN
   PERFORM enter(token, 'edit-patients');
   RETURN QUERY
@@ -2871,6 +2892,9 @@ BEGIN
          coalesce(m.patient_id, n.patient_id), n.mrn
     FROM named n LEFT JOIN made m ON m.mrn = n.mrn
    ORDER BY n.ord;
+EXCEPTION WHEN check_violation OR not_null_violation THEN
+  GET STACKED DIAGNOSTICS rule = CONSTRAINT_NAME;
+  PERFORM refuse_value(rule);
 END $$;
 COMMENT ON FUNCTION save_patients IS
   'Creates patients, or changes the fields that are given, by mrn; without one a number is given. A second row for an mrn in one '

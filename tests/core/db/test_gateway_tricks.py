@@ -14,7 +14,7 @@ import pytest
 
 from bookcli.core.db import engine, kernel
 from tests.clinic import Clinic
-from tests.core.db.gateway_attempts import ATTEMPTS, outcome
+from tests.core.db.gateway_attempts import ATTEMPTS, outcome, reference_of
 from tests.servers import MACHINES
 
 pytestmark = pytest.mark.both_servers
@@ -137,3 +137,28 @@ def test_a_desk_with_psql_cannot_get_past_the_lock_the_capacity_or_the_audit(
     assert verdicts == ["booked", "slot-full", "slot-full"]
     assert clinic.row("SELECT count(*) FROM audit")[0] == before + 1
     assert clinic.sound()
+
+
+RULES_BROKEN = (
+    """SELECT * FROM app.save_patients('[{"mrn": "P1", "sex": "neither"}]', %(token)s)""",
+    """SELECT * FROM app.save_patients('[{"mrn": "P1", "birth_date": "1492-01-01"}]', %(token)s)""",
+    "SELECT * FROM app.cancel(%(booked)s, repeat('x', 41), %(token)s)",
+    "SELECT * FROM app.renew(%(held)s, 60, repeat('x', 2001), %(token)s)",
+    "SELECT app.reset_password('a-desk', sha256('k'), 's', 2, 65536, 1, %(token)s)",
+)
+"""What breaks a rule of a table with a row that is there."""
+
+
+def test_an_error_quotes_no_row_to_whoever_has_not_looked_at_it(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    machines["desk"].token = tokens["manager"]
+    document = {**clinic.request(2, "mri", clinic.slot("mri", 2)).document(), "hold_seconds": 60}
+    (held,) = kernel.book(machines["desk"], [document])
+    given = {"token": tokens["manager"], "booked": reference_of(clinic), "held": held.reference}
+    for statement in RULES_BROKEN:
+        with pytest.raises(psycopg.errors.CheckViolation) as refused:
+            machines["desk"].execute(statement.encode(), given)
+        said = refused.value.diag
+        assert (said.message_primary, said.message_detail) == ("a value is not allowed", None), statement
+        assert said.constraint_name, statement
