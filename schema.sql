@@ -1287,7 +1287,8 @@ BEGIN
                 WHEN (run).room <= 0 AND moves IS NULL AND is_active(status) AND NOT EXISTS (
                      SELECT FROM appointment h WHERE h.status = 'pending' AND h.held_until <= now()) THEN 'slot-full'
            END,
-           CASE WHEN stored IS NOT NULL THEN stored_numbers
+           CASE WHEN stored_fingerprint <> fingerprint THEN '{}'
+                WHEN stored IS NOT NULL THEN stored_numbers
                 ELSE jsonb_strip_nulls(jsonb_build_object(
                   'status', moved_status, 'capacity', capacity, 'booked', booked, 'starts_at', starts_at,
                   'lead_minutes', lead_minutes, 'window_days', window_days, 'duration_minutes', duration_minutes)) END,
@@ -1684,6 +1685,7 @@ DECLARE
   items item[];
   wanted_slots integer[];
   wanted_patients integer[];
+  told integer[];
   visit bigint;
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -1706,22 +1708,30 @@ BEGIN
     items := judge(items, all_or_nothing, in_order);
   END IF;
 
-  IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won OR i.appointment_id IS NOT NULL) THEN
-    -- A refusal that a crash forgets is simply judged again, so it need not wait for the disk.
-    PERFORM set_config('synchronous_commit', 'off', true);
-  ELSIF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
-    -- Told again, a booking must be as safe as when it was made: with WAL of its own this commit waits for the standby.
-    PERFORM pg_logical_emit_message(true, 'bookcli', '');
-  ELSIF all_or_nothing AND cardinality(items) > 1 THEN
+  IF EXISTS (SELECT FROM unnest(items) i WHERE NOT i.won) THEN
+    -- Told again what was booked before, or what else somebody has then, is a look. With its row of the audit this commit waits for
+    -- disk and standby, so that a booking is as safe as when it was made.
+    told := ARRAY(SELECT i.patient_id FROM unnest(items) i
+                   WHERE NOT i.won AND (i.numbers ? 'other' OR (i.appointment_id IS NOT NULL AND i.verdict <> 'key-reused')));
+    PERFORM note_look('look-appointment', told, CASE WHEN cardinality(items) = 1 THEN (items[1]).appointment_id END);
+    IF told = '{}' AND NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
+      -- A refusal that a crash forgets is simply judged again, so it need not wait for the disk.
+      PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
+  END IF;
+  IF all_or_nothing AND cardinality(items) > 1 AND EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
     INSERT INTO visit DEFAULT VALUES RETURNING visit_id INTO visit;
   END IF;
   PERFORM apply(items, visit);
+  PERFORM leave_trace('change', ARRAY(SELECT i.patient_id FROM unnest(items) i WHERE i.won));
   IF requests @? '$[*].kept' THEN
     PERFORM tell_refused(items);
   END IF;
   RETURN QUERY
     SELECT i.ord, i.request_key, i.verdict, i.numbers, i.appointment_id, f.reference, f.status, f.held_until,
-           coalesce(f.patient, p.mrn), f.patient_name, coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
+           -- Whose a key is already that somebody uses for something else is not for them to know.
+           CASE i.verdict WHEN 'key-reused' THEN p.mrn ELSE coalesce(f.patient, p.mrn) END,
+           CASE WHEN i.verdict <> 'key-reused' THEN f.patient_name END, coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
            coalesce(f.preparation, t.preparation), f.site, f.site_name, f.zone, f.resource, i.slot_id, coalesce(f.slots, i.slots),
            coalesce(f.starts_at, lower(i.during)), coalesce(f.ends_at, upper(i.during)), f.capacity, f.remaining, f.version
       FROM unnest(items) i
@@ -1785,7 +1795,9 @@ BEGIN
   IF decided <> wanted THEN
     answer.patient := NULL;
     answer.patient_name := NULL;
-  ELSIF NOT EXISTS (SELECT FROM audit u WHERE u.appointment_id = which AND u.at = now()) THEN
+  ELSIF EXISTS (SELECT FROM audit u WHERE u.appointment_id = which AND u.at = now()) THEN
+    PERFORM leave_trace('change', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which));
+  ELSE
     PERFORM note_look('look-appointment', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
   END IF;
   RETURN NEXT answer;
@@ -2836,10 +2848,10 @@ CREATE FUNCTION save_patients(rows jsonb, token text DEFAULT NULL) RETURNS SETOF
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  answers saved[];
   rule text;
 BEGIN
   PERFORM enter(token, 'edit-patients');
-  RETURN QUERY
   WITH asked AS MATERIALIZED (
     SELECT d.ord::integer, doc, coalesce(doc ->> 'mrn', next_mrn()) AS mrn,
            row_number() OVER (PARTITION BY doc ->> 'mrn' ORDER BY d.ord) AS copy
@@ -2881,7 +2893,7 @@ BEGIN
     UNION ALL
     SELECT 'change-patient', patient_id, jsonb_build_object('fields', fields) FROM changed
   )
-  SELECT n.ord,
+  SELECT array_agg(ROW(n.ord,
          CASE WHEN m.patient_id IS NOT NULL AND (n.copy = 1 OR NOT n.has_mrn) THEN 'created'
               WHEN n.patient_id IS NULL AND n.name IS NULL THEN 'name-missing'
               WHEN n.copy > 1 AND n.has_mrn THEN 'again'
@@ -2889,9 +2901,13 @@ BEGIN
               WHEN n.fields <> '{}' AND n.changed_since THEN 'changed-since'
               WHEN n.fields <> '{}' THEN 'changed'
               ELSE 'unchanged' END,
-         coalesce(m.patient_id, n.patient_id), n.mrn
-    FROM named n LEFT JOIN made m ON m.mrn = n.mrn
-   ORDER BY n.ord;
+         coalesce(m.patient_id, n.patient_id), n.mrn)::saved ORDER BY n.ord)
+    INTO answers
+    FROM named n LEFT JOIN made m ON m.mrn = n.mrn;
+  -- That a field is what somebody thought, or is not any more, tells what it says.
+  PERFORM note_look('look-patient', ARRAY(SELECT a.id FROM unnest(answers) a WHERE a.verdict IN ('unchanged', 'changed-since')));
+  PERFORM leave_trace('change', ARRAY(SELECT a.id FROM unnest(answers) a WHERE a.verdict = 'changed'));
+  RETURN QUERY SELECT * FROM unnest(answers);
 EXCEPTION WHEN check_violation OR not_null_violation THEN
   GET STACKED DIAGNOSTICS rule = CONSTRAINT_NAME;
   PERFORM refuse_value(rule);
@@ -2948,6 +2964,7 @@ BEGIN
     FROM appointment a JOIN appointment b ON b.patient_id = duplicate.patient_id AND b.active AND b.during && a.during
    WHERE a.patient_id = survivor.patient_id AND a.active LIMIT 1;
   IF clash IS NOT NULL THEN
+    PERFORM note_look('look-appointment', ARRAY[survivor.patient_id, duplicate.patient_id]);
     RETURN QUERY SELECT 'patient-overlap', 0, jsonb_build_object('other', clash);
     RETURN;
   END IF;
@@ -3076,6 +3093,19 @@ COMMENT ON FUNCTION oldest_unsent IS 'How long the message is overdue that is mo
 
 -- The audit: looks, seals and their proof -------------------------------------------------------------------------
 
+CREATE FUNCTION leave_trace(what text, patients integer[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF cardinality(patients) = 0 THEN
+    RETURN;
+  END IF;
+  RAISE LOG 'bookcli % by % from % at patients %', what, concat_ws(' ', session_user, nullif(current_setting('bookcli.staff', true), '')),
+    concat_ws(' ', current_setting('application_name'), host(inet_client_addr())), patients;
+END $$;
+COMMENT ON FUNCTION leave_trace IS
+  'Says in the server''s log who is told whom something is about. Whoever has the answer may take their transaction back, and the '
+  'row of the audit with it; this line stays.';
+
 CREATE FUNCTION note_look(what text, patients integer[], appointment bigint DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 DECLARE
@@ -3083,19 +3113,18 @@ DECLARE
 BEGIN
   IF cardinality(seen) = 0 THEN
     RETURN true;
-  ELSIF current_setting('transaction_read_only')::boolean THEN
-    RAISE LOG 'bookcli % by % from % at patients %', what, session_user,
-      concat_ws(' ', current_setting('application_name'), host(inet_client_addr())), seen;
-    RETURN true;
   END IF;
-  INSERT INTO audit (action, patient_id, appointment_id, after)
-  VALUES (what, CASE WHEN cardinality(seen) = 1 THEN seen[1] END, appointment,
-          CASE WHEN cardinality(seen) > 1 THEN jsonb_build_object('patients', seen) END);
+  PERFORM leave_trace(what, seen);
+  IF NOT current_setting('transaction_read_only')::boolean THEN
+    INSERT INTO audit (action, patient_id, appointment_id, after)
+    VALUES (what, CASE WHEN cardinality(seen) = 1 THEN seen[1] END, appointment,
+            CASE WHEN cardinality(seen) > 1 THEN jsonb_build_object('patients', seen) END);
+  END IF;
   RETURN true;
 END $$;
 COMMENT ON FUNCTION note_look IS
-  'Writes down one look at patients, always true; when nobody was seen there is nothing to write. A server that takes no '
-  'writes, such as a standby, puts it into its own log instead: a desk must know who comes today when the primary is away. '
+  'Writes down one look at patients, in the audit and in the server''s log, always true; when nobody was seen there is nothing to '
+  'write. On a server that takes no writes, such as a standby, the log alone has it: a desk must know who comes today when the primary is away. '
   'When the row cannot be written for any other reason the look fails with it: nobody looks unseen.';
 
 CREATE FUNCTION look_at(reference text, token text DEFAULT NULL) RETURNS SETOF appointment_facts
@@ -4023,7 +4052,8 @@ BEGIN
      WHERE f.appointment_id = which
         OR (kind IN ('confirmation', 'reminder') AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
      ORDER BY f.starts_at;
-  PERFORM note_look('look-message', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
+  PERFORM note_look('look-message', ARRAY(
+    SELECT b.patient_id FROM appointment a JOIN appointment b ON b.appointment_id = which OR b.visit_id = a.visit_id WHERE a.appointment_id = which), which);
 END $$;
 COMMENT ON FUNCTION message_facts_of IS 'What a message about an appointment would be written from; nothing is sent.';
 
