@@ -70,6 +70,23 @@ BEGIN
   END IF;
 END $$;
 
+-- Whoever can connect could take the locks of the kernel and keep them, or fill the disk with large objects, without anybody's
+-- session. Only a superuser may forbid that; without one `bookcli doctor` says so.
+DO $$
+DECLARE everybodys regprocedure;
+BEGIN
+  IF current_setting('is_superuser')::boolean THEN
+    FOR everybodys IN
+      SELECT p.oid FROM pg_proc p
+       WHERE p.pronamespace = 'pg_catalog'::regnamespace
+         AND p.proname ~ '^(pg_(try_)?advisory_(xact_)?lock(_shared)?|lo_creat|lo_create|lo_from_bytea)$'
+    LOOP
+      EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', everybodys);
+      EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO bookcli_owner, bookcli_admin', everybodys);
+    END LOOP;
+  END IF;
+END $$;
+
 SET LOCAL ROLE bookcli_owner;
 -- Without a schema, because only so does it take away what everybody has by default.
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
@@ -686,6 +703,16 @@ COMMENT ON FUNCTION session_problem IS 'Why a session opens nothing, or NULL whe
 CREATE FUNCTION may(who acting, wanted text) RETURNS boolean LANGUAGE sql STABLE AS
 $$ SELECT EXISTS (SELECT FROM role_permission p WHERE p.role = who.role AND p.permission = wanted) $$;
 
+CREATE FUNCTION keep_on_disk() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+    PERFORM set_config('synchronous_commit', 'on', true);
+  END IF;
+END $$;
+COMMENT ON FUNCTION keep_on_disk IS
+  'What this transaction promises is on disk, and on the standby, before it is acknowledged, whatever a client has set: behind a '
+  'pool that may have been another client. A function that promises nothing says so afterwards.';
+
 CREATE FUNCTION enter(token text, wanted text) RETURNS acting
 LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
@@ -700,6 +727,7 @@ BEGIN
       PERFORM deny('not-signed-in', wanted);
     END IF;
     PERFORM set_config('bookcli.staff', '', true);
+    PERFORM keep_on_disk();
     RETURN who;
   END IF;
   SELECT f.staff_id, f.name, f.role::text, f.sites, s.session_id, session_problem(s, f), s.seen_at,
@@ -714,6 +742,7 @@ BEGIN
     PERFORM deny('forbidden', wanted, who);
   END IF;
   PERFORM set_config('bookcli.staff', who.name, true);
+  PERFORM keep_on_disk();
   IF seen < now() - interval '1 minute' AND NOT current_setting('transaction_read_only')::boolean THEN
     -- Nobody waits for this row: whoever else is at it writes the same minute.
     UPDATE session SET seen_at = now()
@@ -2522,6 +2551,7 @@ BEGIN
        ORDER BY v.ord);
   END IF;
   IF NOT all_or_nothing OR NOT EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict <> 'rescheduled') THEN
+    PERFORM keep_on_disk();  -- which those who could not be moved did not need
     SELECT * INTO done FROM close_as(acting, wanted_site, wanted_resource, period, why);
     RETURN QUERY
       SELECT v.* FROM verdict_of(NULL, 'closed', jsonb_build_object('closure', done.closure_id, 'slots', done.slots)) v;

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import uuid
 
 import psycopg
 import pytest
@@ -162,3 +163,44 @@ def test_an_error_quotes_no_row_to_whoever_has_not_looked_at_it(
         said = refused.value.diag
         assert (said.message_primary, said.message_detail) == ("a value is not allowed", None), statement
         assert said.constraint_name, statement
+
+
+def test_a_promise_waits_for_the_disk_whatever_a_client_has_set(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    """Not a refusal of a full slot; but closing does, when all that is left of it is that nobody could be moved."""
+    desk, token = machines["desk"], tokens["manager"]
+    (start,) = clinic.row("SELECT starts_at FROM slot WHERE slot_id = %s", (clinic.slot("blood"),))
+    moves = json.dumps([{"key": str(uuid.uuid4()), "moves": reference_of(clinic), "slot": clinic.slot("blood")}])
+    clinic.owner.execute("UPDATE app.appointment SET status = 'arrived'")
+    close = "SELECT verdict FROM app.close_and_move(1, NULL, tstzrange(%s, %s + interval '1 h'), 'x', %s, false, %s)"
+    desk.execute("SET synchronous_commit = off")
+    with desk.transaction():
+        assert ATTEMPTS["book"].run(desk, clinic, token) == [("booked",)]
+        assert desk.execute("SHOW synchronous_commit").fetchone() == ("on",)
+    with desk.transaction():
+        found = desk.execute(close.encode(), (start, start, moves, token)).fetchall()
+        assert found == [("closed",), ("wrong-status",)]
+        assert desk.execute("SHOW synchronous_commit").fetchone() == ("on",)
+
+
+_OF_EVERYBODY = r"""
+SELECT p.oid::regprocedure::text, string_agg('''1''::' || a, ', ')
+  FROM pg_proc p LEFT JOIN LATERAL unnest(p.proargtypes::regtype[]) a ON true
+ WHERE p.pronamespace = 'pg_catalog'::regnamespace
+   AND p.proname ~ '^(pg_(try_)?advisory.*lock(_shared)?|lo_(creat|create|from_bytea))$' AND p.proname !~ 'unlock'
+ GROUP BY p.oid
+"""
+"""What a server lets everybody do who can connect, and a desk would use to stop the others."""
+
+
+def test_no_machine_keeps_the_locks_of_bookings_or_fills_the_disk(
+    clinic: Clinic, machines: dict[str, engine.Connection]
+) -> None:
+    functions = clinic.rows(_OF_EVERYBODY)
+    assert len(functions) == 19, "16 locks, 3 ways to make a large object"
+    for kind in set(MACHINES) - {"admin"}:
+        for function, ones in functions:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                machines[kind].execute(f"SELECT {function.partition('(')[0]}({ones})".encode())
+    assert machines["worker"].execute("SELECT app.seal_audit()").fetchone() != (None,), "which takes a lock itself"
