@@ -775,10 +775,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
          g.passes, g.memory_kib, g.lanes
     FROM gateway g
     LEFT JOIN staff f ON f.name = lower(login) AND f.key_hash IS NOT NULL
-    -- Nobody has that name: the answer is somebody's, always the same, with a salt that looks like any other.
+    -- Nobody has that name: the answer is somebody's, always the same, with a salt that looks like any other. Looked for also
+    -- when somebody has it, so that it takes as long.
     LEFT JOIN LATERAL (
       SELECT o.passes, o.memory_kib, o.lanes FROM staff o
-       WHERE o.key_hash IS NOT NULL AND f.staff_id IS NULL
+       WHERE o.key_hash IS NOT NULL
        ORDER BY sha256(g.secret || convert_to(lower(login) || ' ' || o.staff_id, 'UTF8')) LIMIT 1) x ON true
 $$;
 COMMENT ON FUNCTION sign_in_parameters IS
@@ -996,6 +997,17 @@ $$;
 CREATE FUNCTION sites_of(codes text[]) RETURNS integer[] LANGUAGE sql STABLE AS
 $$ SELECT nullif(ARRAY(SELECT p.site_id FROM site p WHERE p.code = ANY (codes) ORDER BY 1), '{}') $$;
 
+CREATE FUNCTION stay_within_own(who acting, theirs integer[]) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF who.sites IS NOT NULL AND (theirs <@ who.sites) IS NOT TRUE THEN
+    PERFORM deny('forbidden', 'staff of another site', who);
+  END IF;
+END $$;
+COMMENT ON FUNCTION stay_within_own IS
+  'Raises forbidden for somebody who is bound to sites and reaches for a person who works at others, or at all (NULL): else they would '
+  'free themselves, or sign in as somebody who is free.';
+
 CREATE FUNCTION add_staff(login text, called text, as_role staff_role, at_sites text[], key bytea, salt bytea, passes integer,
                           memory_kib integer, lanes integer, token text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -1007,6 +1019,7 @@ BEGIN
   IF EXISTS (SELECT FROM unnest(at_sites) c WHERE NOT EXISTS (SELECT FROM site p WHERE p.code = c)) THEN
     RETURN 'site-unknown';
   END IF;
+  PERFORM stay_within_own(acting, sites_of(at_sites));
   INSERT INTO staff (name, full_name, role, sites) VALUES (lower(login), called, as_role, sites_of(at_sites))
       ON CONFLICT (name) DO NOTHING RETURNING staff_id INTO made;
   IF made IS NULL THEN
@@ -1037,6 +1050,7 @@ BEGIN
   ELSIF (new_role <> 'manager' OR NOT enabled) AND last_manager(old.staff_id) THEN
     RETURN 'last-manager';
   END IF;
+  PERFORM stay_within_own(acting, old.sites), stay_within_own(acting, CASE WHEN new_sites IS NULL THEN old.sites ELSE sites_of(new_sites) END);
   UPDATE staff f SET role = coalesce(new_role, f.role),
          sites = CASE WHEN new_sites IS NULL THEN f.sites ELSE sites_of(new_sites) END,
          disabled_at = CASE WHEN enabled THEN NULL WHEN NOT enabled THEN coalesce(f.disabled_at, now()) ELSE f.disabled_at END
@@ -1068,6 +1082,7 @@ BEGIN
   IF who.staff_id IS NULL THEN
     RETURN 'staff-unknown';
   END IF;
+  PERFORM stay_within_own(acting, who.sites);
   PERFORM set_password(who.staff_id, key, salt, passes, memory_kib, lanes, true);
   DELETE FROM sign_in_attempt a USING gateway g WHERE a.name_hash = sha256(g.secret || 'name' || convert_to(who.name, 'UTF8'));
   INSERT INTO audit (action, after) VALUES ('reset-password', jsonb_build_object('name', who.name));
@@ -1114,6 +1129,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 DECLARE
   acting acting := enter(token, 'manage-staff');
 BEGIN
+  PERFORM stay_within_own(acting, f.sites) FROM session s JOIN staff f USING (staff_id)
+    WHERE s.ended_at IS NULL AND (f.name = lower(login) OR s.session_id = which);
   RETURN end_sessions(
     ARRAY(SELECT s.session_id FROM session s JOIN staff f USING (staff_id)
            WHERE s.ended_at IS NULL AND (f.name = lower(login) OR s.session_id = which)), 'revoked', acting.name);
@@ -2337,6 +2354,8 @@ BEGIN
       FROM undoable(acting.name, '1 hour', parts) u
      WHERE u.audit_id = first.audit_id OR (u.at = first.at AND u.action = first.action);
     PERFORM stay_within(acting, site_of(t)) FROM unnest(targets) t;
+    PERFORM stay_within(acting, ARRAY(SELECT o.site_id FROM undoable(acting.name, '1 hour', targets) u
+                                        JOIN slot o ON o.slot_id = (u.before ->> 'slot')::integer WHERE u.audit_id = ANY (steps)));
     were := lock_for_undo(ARRAY(SELECT ROW(u.*)::step FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
     BEGIN
       answer := coalesce(undo_all(ARRAY(
@@ -2620,6 +2639,7 @@ BEGIN
     IF cardinality(moves) > 0 AND NOT may(acting, 'book') THEN
       PERFORM deny('forbidden', 'book', acting);
     END IF;
+    PERFORM stay_within(acting, site_of(m.appointment_id)) FROM unnest(moves) m;
     were := lock_for_undo(moves, slots_within(old.site_id, old.resource_id, old.during));
     moves := ARRAY(SELECT ROW(m.*)::step FROM moved_with(closed) m);
     BEGIN
@@ -2685,11 +2705,12 @@ CREATE FUNCTION save_sites(rows jsonb, token text DEFAULT NULL) RETURNS SETOF sa
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'manage-catalog');
   w record; old site; new site;
 BEGIN
-  PERFORM enter(token, 'manage-catalog');
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR UPDATE;
+    PERFORM stay_within(acting, ARRAY[old.site_id]);  -- a new one is nobody's who is bound
     IF old.site_id IS NULL THEN
       INSERT INTO site (code, name, zone, phone, active)
       VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce(w.doc ->> 'zone', 'UTC'),
@@ -2716,9 +2737,11 @@ CREATE FUNCTION save_tests(rows jsonb, token text DEFAULT NULL) RETURNS SETOF sa
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'manage-catalog');
   w record; old test; new test;
 BEGIN
-  PERFORM enter(token, 'manage-catalog');
+  -- A test is what it is at every site.
+  PERFORM stay_within(acting, ARRAY(SELECT p.site_id FROM site p));
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR UPDATE;
     IF old.test_id IS NULL THEN
@@ -2742,9 +2765,9 @@ CREATE FUNCTION save_resources(rows jsonb, token text DEFAULT NULL) RETURNS SETO
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'manage-catalog');
   w record; old resource; new resource; old_tests text[]; new_tests text[]; at_site integer;
 BEGIN
-  PERFORM enter(token, 'manage-catalog');
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT site_id INTO at_site FROM site s WHERE s.code = w.doc ->> 'site';
     new_tests := ARRAY(SELECT jsonb_array_elements_text(w.doc -> 'tests'));
@@ -2755,6 +2778,7 @@ BEGIN
       RETURN NEXT ROW(w.ord, 'test-unknown', NULL, w.doc ->> 'code')::saved;
       CONTINUE;
     END IF;
+    PERFORM stay_within(acting, ARRAY[at_site]);
     SELECT * INTO old FROM resource r WHERE r.site_id = at_site AND r.code = w.doc ->> 'code' FOR UPDATE;
     IF old.resource_id IS NULL THEN
       INSERT INTO resource (site_id, code, name, active)
@@ -3408,21 +3432,22 @@ RETURNS TABLE (reference text, patient text, test text, site text, resource text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'export');
   found appointment_facts[];
 BEGIN
-  PERFORM enter(token, 'export');
   found := ARRAY(
     SELECT f FROM appointment_facts f
      WHERE f.appointment_id > above AND f.appointment_id <= upto
        AND f.status IN ('booked', 'arrived', 'checked-in', 'fulfilled', 'cancelled', 'noshow')
-       AND (only_site IS NULL OR f.site = only_site)
+       AND (only_site IS NULL OR f.site = only_site) AND (acting.sites IS NULL OR f.site_id = ANY (acting.sites))
        AND (first IS NULL OR f.local_start >= first) AND (last IS NULL OR f.local_start < last + 1)
      ORDER BY f.appointment_id);
   PERFORM note_look('look-export', ARRAY(SELECT x.patient_id FROM unnest(found) x));
   RETURN QUERY SELECT x.reference, x.patient, x.test, x.site, x.resource, x.starts_at, x.zone, x.status::text, x.note FROM unnest(found) x;
 END $$;
 COMMENT ON FUNCTION export_appointments IS
-  'The appointments with ids in (above, upto] that are booked, ended or cancelled; holds are none yet. The look is written down.';
+  'The appointments with ids in (above, upto] that are booked, ended or cancelled, at the sites of whoever asks; holds are none yet. '
+  'The look is written down.';
 
 CREATE FUNCTION seal_hash(previous bytea, number bigint, id bigint, moment timestamptz, entry audit) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -4222,10 +4247,14 @@ BEGIN
                                    AND a.created_at > o.created_at AND a.active AND a.status <> 'pending') AS booked) b
      WHERE o.ended_at IS NULL AND (b.booked OR upper(o.days) <= (now() AT TIME ZONE s.zone)::date)
      ORDER BY o.waiting_id FOR NO KEY UPDATE OF o SKIP LOCKED
+  ), done AS (
+    UPDATE waiting w SET ended_at = now(), reason = CASE WHEN e.booked THEN 'booked' ELSE 'over' END
+      FROM over e WHERE w.waiting_id = e.waiting_id RETURNING w.waiting_id, w.patient_id, w.reason
+  ), noted AS (
+    INSERT INTO audit (action, patient_id, after)
+    SELECT 'stop-waiting', d.patient_id, jsonb_build_object('waiting', d.waiting_id, 'why', d.reason) FROM done d
   )
-  UPDATE waiting w SET ended_at = now(), reason = CASE WHEN e.booked THEN 'booked' ELSE 'over' END
-    FROM over e WHERE w.waiting_id = e.waiting_id;
-  GET DIAGNOSTICS ended = ROW_COUNT;
+  SELECT count(*) INTO ended FROM done;
   RETURN ended;
 END $$;
 COMMENT ON FUNCTION end_waiting IS

@@ -124,6 +124,38 @@ def test_somebody_bound_to_a_site_books_changes_and_lists_only_there(
     assert kernel.book(clinic.owner, [documents[0]])[0].verdict == "booked", "the refusal was not kept under the key"
 
 
+BEYOND = {
+    "the sites they work at": "SELECT app.change_staff('a-manager', NULL, '{}', token => %s)",
+    "somebody who works everywhere": "SELECT app.change_staff('a-auditor', 'manager', token => %s)",
+    "their password": "SELECT app.reset_password('a-auditor', sha256('k'), sha256('s'), 2, 65536, 1, %s)",
+    "their sessions": "SELECT app.revoke_sessions('a-auditor', NULL, %s)",
+    "a new manager of everything": "SELECT app.add_staff('eve', 'Eve', 'manager', '{}', '', '', 2, 65536, 1, %s)",
+    "another site": """SELECT app.save_sites('[{"code": "north", "active": false}]', %s)""",
+    "a new site": """SELECT app.save_sites('[{"code": "west"}]', %s)""",
+    "a test, which is the same at all sites": """SELECT app.save_tests('[{"code": "mri", "active": false}]', %s)""",
+    "a resource elsewhere": """SELECT app.save_resources('[{"site": "north", "code": "lab", "name": "X"}]', %s)""",
+}
+WITHIN = {
+    "a clerk of theirs": "SELECT app.add_staff('e', 'E', 'desk', '{south}', sha256('k'), sha256('s'), 2, 65536, 1, %s)",
+    "their own people": "SELECT app.change_staff('a-desk', 'manager', '{south}', token => %s)",
+    "the sessions of those": "SELECT app.revoke_sessions('a-desk', NULL, %s)",
+    "their site": """SELECT verdict FROM app.save_sites('[{"code": "south", "phone": "1"}]', %s)""",
+    "its resources": """SELECT verdict FROM app.save_resources('[{"site": "south", "code": "xray-2"}]', %s)""",
+}
+
+
+def test_a_manager_bound_to_a_site_does_not_get_beyond_it(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    clinic.owner.execute("UPDATE staff SET sites = ARRAY[2] WHERE name IN ('a-desk', 'a-manager')")
+    kernel.book(clinic.owner, [clinic.request(2, "xray", clinic.slot("xray")).document()])
+    for what, statement in (BEYOND | WITHIN).items():
+        wanted = "forbidden" if what in BEYOND else "done"
+        assert outcome(machines["desk"], Attempt("", statement), clinic, tokens["manager"]) == wanted, what
+    exported = machines["desk"].execute(ATTEMPTS["export_appointments"].statement.encode(), [tokens["manager"]])
+    assert exported.fetchall() == [("P2",)]
+
+
 STATES = {
     "booked": "",
     "arrived": "status = 'arrived'",
