@@ -501,7 +501,7 @@ COMMENT ON TABLE audit IS
   'One row per change and per look at a patient, written by the kernel. No free text, so no patient data beyond the ids.';
 COMMENT ON COLUMN audit.actor IS 'The machine: the role it logged in as.';
 COMMENT ON COLUMN audit.staff IS 'The person: whose session it was, as `enter` found it; empty for a machine that needs none.';
-COMMENT ON COLUMN audit.source IS 'From where: the program and, over a network, its address.';
+COMMENT ON COLUMN audit.source IS 'From where: the program, as it calls itself, and, over a network, its address; behind a pool that of the pool.';
 COMMENT ON COLUMN audit.patient_id IS 'The patient; of a look at several, after.patients has them all.';
 COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was looked at.';
 -- Rows come in the order of time, so a summary of each piece of the table finds a moment and costs a booking nothing.

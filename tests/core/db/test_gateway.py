@@ -81,6 +81,9 @@ def test_every_function_that_is_granted_is_in_the_matrix_and_is_safe_to_call(cli
         assert definer and "search_path=app, ext, pg_temp" in settings, name
         if name in ATTEMPTS:
             assert re.search(r"\benter\(token, '" + ATTEMPTS[name].permission + r"'\)", source), name
+    # What runs with the owner's rights is for somebody to call; a grant that was forgotten is noticed here.
+    definers = "SELECT proname FROM pg_proc WHERE pronamespace = 'app'::regnamespace AND prosecdef"
+    assert {name for (name,) in clinic.rows(definers)} - {name for name, *_ in granted} == {"sign_in_here"}
     everybody = "SELECT proname FROM pg_proc WHERE has_function_privilege('public', oid, 'EXECUTE')"
     assert clinic.rows(f"{everybody} AND pronamespace = 'app'::regnamespace") == []
 
