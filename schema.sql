@@ -363,7 +363,7 @@ CREATE TABLE appointment (
   active          boolean NOT NULL GENERATED ALWAYS AS (is_active(status)) STORED,
   held_until      timestamptz,
   visit_id        bigint REFERENCES visit,
-  reason          text NOT NULL DEFAULT '' CHECK (char_length(reason) <= 40),
+  reason          text NOT NULL DEFAULT '' CHECK (reason ~ '^[a-z-]{0,40}$'),
   note            text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
   arrived_at      timestamptz,
   checked_in_at   timestamptz,
@@ -1317,6 +1317,7 @@ BEGIN
            CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
                 WHEN stored IS NOT NULL AND NOT (again AND stored_appointment IS NULL) THEN stored
                 WHEN copy > 1 THEN 'again'
+                WHEN status <> 'booked' AND NOT history THEN 'wrong-status'
                 WHEN is_move AND moves IS NULL THEN 'reference-unknown'
                 WHEN is_move AND moved_status NOT IN ('booked', 'pending') THEN 'wrong-status'
                 WHEN is_move AND moved_expired THEN 'hold-expired'
@@ -1873,7 +1874,8 @@ LANGUAGE plpgsql AS $$
 DECLARE
   old appointment;
 BEGIN
-  IF (char_length(why) <= 40) IS NOT TRUE THEN
+  IF (why ~ '^[a-z-]{0,40}$') IS NOT TRUE THEN
+    -- A code and no words: it goes into the audit.
     PERFORM refuse_value('appointment_reason_check');
   END IF;
   SELECT * INTO old FROM appointment WHERE appointment_id = which;
@@ -3999,7 +4001,7 @@ BEGIN
   SELECT (SELECT count(DISTINCT appointment_id) FROM coming)::integer,
          (SELECT CASE WHEN dry THEN (SELECT count(*) FROM missing) ELSE (SELECT count(*) FROM written) END)::integer;
   IF NOT dry THEN
-    INSERT INTO audit (action, after) VALUES ('remind', jsonb_build_object('within', within::text, 'site', only_site));
+    INSERT INTO audit (action, after) VALUES ('remind', jsonb_build_object('within', within::text, 'site', (SELECT p.code FROM site p WHERE p.code = only_site)));
   END IF;
 END $$;
 COMMENT ON FUNCTION remind IS

@@ -212,3 +212,8 @@ def test_only_who_may_records_the_past(
     for role, wanted in (("desk", "forbidden"), ("manager", "booked")):
         machines["desk"].token = tokens[role]
         assert kernel.book(machines["desk"], [document])[0].verdict == wanted
+    for status in ("fulfilled", "noshow", "cancelled", "waitlist", "entered-in-error"):
+        ahead = clinic.request(2, "blood", clinic.slot("blood", 9), status=status).document()
+        assert kernel.book(machines["desk"], [ahead])[0].verdict == "wrong-status", (
+            "nobody has come or not, who is to come"
+        )

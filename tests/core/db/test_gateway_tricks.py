@@ -98,6 +98,7 @@ RULES_BROKEN = (
     """SELECT * FROM app.save_patients('[{"mrn": "P1", "sex": "neither"}]', %(token)s)""",
     """SELECT * FROM app.save_patients('[{"mrn": "P1", "birth_date": "1492-01-01"}]', %(token)s)""",
     "SELECT * FROM app.cancel(%(booked)s, repeat('x', 41), %(token)s)",
+    "SELECT * FROM app.cancel(%(booked)s, 'Ana is ill', %(token)s)",
     "SELECT * FROM app.renew(%(held)s, 60, repeat('x', 2001), %(token)s)",
     "SELECT app.reset_password('a-desk', sha256('k'), 's', 2, 65536, 1, %(token)s)",
 )
