@@ -3162,6 +3162,16 @@ COMMENT ON FUNCTION leave_trace IS
   'Says in the server''s log who is told whom something is about. Whoever has the answer may take their transaction back, and the '
   'row of the audit with it; this line stays.';
 
+CREATE FUNCTION takes_no_writes() RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT current_setting('transaction_read_only')::boolean AND (pg_is_in_recovery() OR EXISTS (
+    SELECT FROM pg_settings s
+     WHERE s.name = 'default_transaction_read_only' AND s.setting = 'on'
+       AND s.source IN ('command line', 'configuration file', 'global', 'database')))
+$$;
+COMMENT ON FUNCTION takes_no_writes IS
+  'Whether this server keeps nothing now, as a standby. That a client wants nothing kept does not count: a session, and a role for '
+  'itself, may set that.';
+
 CREATE FUNCTION note_look(what text, patients integer[], appointment bigint DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 DECLARE
@@ -3171,7 +3181,7 @@ BEGIN
     RETURN true;
   END IF;
   PERFORM leave_trace(what, seen);
-  IF NOT current_setting('transaction_read_only')::boolean THEN
+  IF NOT takes_no_writes() THEN
     INSERT INTO audit (action, patient_id, appointment_id, after)
     VALUES (what, CASE WHEN cardinality(seen) = 1 THEN seen[1] END, appointment,
             CASE WHEN cardinality(seen) > 1 THEN jsonb_build_object('patients', seen) END);

@@ -10,12 +10,13 @@ import time
 import uuid
 from typing import Any
 
+import psycopg
 import pytest
 
 from bookcli.core.db import engine
 from tests.clinic import Clinic
 from tests.core.db.gateway_attempts import reference_of
-from tests.servers import Server
+from tests.servers import Server, engine_connection
 
 pytestmark = pytest.mark.both_servers
 
@@ -78,6 +79,26 @@ def test_a_look_that_was_taken_back_is_in_the_servers_log(
     while not wanted <= _lines(server) and time.monotonic() < until:
         time.sleep(0.05)
     assert wanted <= _lines(server)
+
+
+def test_who_wants_nothing_written_down_is_shown_nothing(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    look, values = "SELECT name FROM app.look_at_patient('P3', %s)", (tokens["desk"],)
+    desk = machines["desk"]
+    for wish in ("BEGIN READ ONLY", "SET default_transaction_read_only = on"):
+        desk.execute(wish.encode())
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            desk.execute(look.encode(), values)
+        desk.execute("ROLLBACK")
+    desk.execute("SET default_transaction_read_only = off")
+    mine = f"ALTER ROLE tests_desk IN DATABASE {desk.info.dbname} {{}} default_transaction_read_only"
+    desk.execute((mine.format("SET") + " = on").encode())
+    try:
+        with engine_connection(desk.info.dsn) as again, pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            again.execute(look.encode(), values)
+    finally:
+        desk.execute(mine.format("RESET").encode())
 
 
 def _lines(server: Server) -> set[str]:
