@@ -703,12 +703,8 @@ COMMENT ON FUNCTION session_problem IS 'Why a session opens nothing, or NULL whe
 CREATE FUNCTION may(who acting, wanted text) RETURNS boolean LANGUAGE sql STABLE AS
 $$ SELECT EXISTS (SELECT FROM role_permission p WHERE p.role = who.role AND p.permission = wanted) $$;
 
-CREATE FUNCTION keep_on_disk() RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
-    PERFORM set_config('synchronous_commit', 'on', true);
-  END IF;
-END $$;
+CREATE FUNCTION keep_on_disk() RETURNS void LANGUAGE sql AS
+$$ SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local'); $$;
 COMMENT ON FUNCTION keep_on_disk IS
   'What this transaction promises is on disk, and on the standby, before it is acknowledged, whatever a client has set: behind a '
   'pool that may have been another client. A function that promises nothing says so afterwards.';
@@ -727,7 +723,10 @@ BEGIN
       PERFORM deny('not-signed-in', wanted);
     END IF;
     PERFORM set_config('bookcli.staff', '', true);
-    PERFORM keep_on_disk();
+    -- Asked here too, because a call costs more than the question.
+    IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+      PERFORM keep_on_disk();
+    END IF;
     RETURN who;
   END IF;
   SELECT f.staff_id, f.name, f.role::text, f.sites, s.session_id, session_problem(s, f), s.seen_at,
@@ -742,7 +741,9 @@ BEGIN
     PERFORM deny('forbidden', wanted, who);
   END IF;
   PERFORM set_config('bookcli.staff', who.name, true);
-  PERFORM keep_on_disk();
+  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+    PERFORM keep_on_disk();
+  END IF;
   IF seen < now() - interval '1 minute' AND NOT current_setting('transaction_read_only')::boolean THEN
     -- Nobody waits for this row: whoever else is at it writes the same minute.
     UPDATE session SET seen_at = now()
@@ -1272,7 +1273,8 @@ BEGIN
     SELECT d.ord::integer, (doc ->> 'key')::uuid AS request_key, md5((doc - 'key' - 'again' - 'kept')::text)::uuid AS fingerprint,
            row_number() OVER (PARTITION BY doc ->> 'key' ORDER BY d.ord) AS copy,
            (doc ->> 'slot')::integer AS slot_id, (doc ->> 'day')::date AS day, (doc ->> 'start')::timestamptz AS start,
-           (doc ->> 'hold_seconds')::integer AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
+           -- A week, as an offer may last: who calls this past the program cannot hold for ever.
+           CASE WHEN (doc ->> 'hold_seconds')::integer > 604800 THEN 604800 ELSE (doc ->> 'hold_seconds')::integer END AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
            coalesce(doc ->> 'status', 'booked')::appointment_status AS status, coalesce(doc ->> 'note', '') AS note,
            doc ? 'moves' AS is_move, moved.appointment_id AS moves, moved.status AS moved_status,
            moved.held_until <= now() AS moved_expired,

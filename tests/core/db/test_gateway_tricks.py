@@ -91,6 +91,9 @@ def test_a_desk_with_psql_cannot_get_past_the_lock_the_capacity_or_the_audit(
         verdicts.append(row[0])
     assert verdicts == ["booked", "slot-full", "slot-full"]
     assert clinic.row("SELECT count(*) FROM audit")[0] == before + 1
+    kept = json.dumps([{**clinic.request(5, "mri", clinic.slot("mri", 3)).document(), "hold_seconds": 2_000_000_000}])
+    held = "SELECT held_until <= now() + interval '7 days' FROM app.book(%s::jsonb, token => %s)"
+    assert machines["desk"].execute(held, (kept, tokens["desk"])).fetchone() == (True,)
     assert clinic.sound()
 
 
