@@ -2659,6 +2659,7 @@ BEGIN
       SELECT v.* FROM verdict_of(NULL, 'reopened', jsonb_build_object('closure', which, 'slots', opened, 'message_sent', answer = 'message-sent',
         'were', coalesce(were, '[]'), 'site', (SELECT p.code FROM site p WHERE p.site_id = old.site_id), 'from', lower(old.during), 'to', upper(old.during))) v;
     RETURN QUERY SELECT v.* FROM unnest(moves) m CROSS JOIN LATERAL verdict_of(m.appointment_id, 'undone') v;
+    PERFORM leave_trace('change', ARRAY(SELECT a.patient_id FROM unnest(moves) m JOIN appointment a USING (appointment_id)));
   ELSE
     RETURN QUERY SELECT v.* FROM answer_of(in_the_way, answer, '{}', 'undone') v;
   END IF;
