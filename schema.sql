@@ -61,10 +61,12 @@ BEGIN
     EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
   END LOOP;
   -- What a server logs may not say who its patients are: neither the values of a statement nor the row that broke a rule.
+  -- And one query that sorts without end does not fill the disk, which is everybody's.
   -- Only a superuser may set this; `bookcli db check` by one tells where it is missing.
   IF current_setting('is_superuser')::boolean THEN
     FOREACH setting IN ARRAY ARRAY['log_error_verbosity = terse', 'log_parameter_max_length = 0',
-                                   'log_parameter_max_length_on_error = 0', 'log_min_error_statement = panic'] LOOP
+                                   'log_parameter_max_length_on_error = 0', 'log_min_error_statement = panic',
+                                   'temp_file_limit = ''8GB'''] LOOP
       EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
     END LOOP;
   END IF;

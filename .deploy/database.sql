@@ -19,6 +19,7 @@ CREATE DATABASE bookcli OWNER bookcli TEMPLATE template0 ENCODING 'UTF8' LC_COLL
 -- Everybody may take any lock and make large objects: a desk with psql would stop the others, or fill the disk. What schema.sql
 -- forbids when a superuser loads it is forbidden here, because its owner is none.
 \connect bookcli
+ALTER DATABASE bookcli SET temp_file_limit = '8GB';
 SELECT format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC; GRANT EXECUTE ON FUNCTION %s TO bookcli, bookcli_owner, bookcli_admin', f, f)
   FROM (SELECT p.oid::regprocedure AS f FROM pg_proc p
          WHERE p.pronamespace = 'pg_catalog'::regnamespace

@@ -161,4 +161,7 @@ def test_no_machine_keeps_the_locks_of_bookings_or_fills_the_disk(
         for function, ones in functions:
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 machines[kind].execute(f"SELECT {function.partition('(')[0]}({ones})".encode())
+        assert machines[kind].execute("SHOW temp_file_limit").fetchone() == ("8GB",)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            machines[kind].execute("SET temp_file_limit = -1")
     assert machines["worker"].execute("SELECT app.seal_audit()").fetchone() != (None,), "which takes a lock itself"
