@@ -5,6 +5,7 @@ What must stay true: whoever has no live session sees no patient and books nothi
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -157,6 +158,31 @@ def test_a_manager_bound_to_a_site_does_not_get_beyond_it(
         assert outcome(machines["desk"], Attempt("", statement), clinic, tokens["manager"]) == wanted, what
     exported = machines["desk"].execute(ATTEMPTS["export_appointments"].statement.encode(), [tokens["manager"]])
     assert exported.fetchall() == [("P2",)]
+
+
+def test_whoever_is_bound_meanwhile_takes_nothing_back_that_leads_to_another_site(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    clinic.owner.execute(
+        "INSERT INTO app.resource_test SELECT resource_id, test_id FROM resource r, test t"
+        " WHERE r.code = 'xray-1' AND t.code = 'blood'"
+    )
+    desk, north, south = machines["desk"], clinic.slot("blood", 4), clinic.slot("xray", 5)
+    desk.token = tokens["manager"]
+    (there,) = kernel.book(desk, [clinic.request(3, "blood", north).document()])
+    kernel.book(desk, [clinic.request("", "blood", south, moves=there.reference).document()])
+    (here,) = kernel.book(desk, [clinic.request(4, "blood", clinic.slot("xray", 6)).document()])
+    moves = json.dumps([clinic.request("", "blood", clinic.slot("blood", 7), moves=here.reference).document()])
+    close = (
+        "SELECT numbers ->> 'closure' FROM app.close_and_move(2, NULL,"
+        " (SELECT tstzrange(starts_at, ends_at) FROM app.slot WHERE slot_id = %s), 'x', %s, true, %s) LIMIT 1"
+    )
+    (closure,) = desk.execute(close, (clinic.slot("xray", 6), moves, desk.token)).fetchone() or (None,)
+    undo = Attempt("", "SELECT verdict FROM app.undo(%s, %s)", there.reference)
+    reopen = Attempt("", "SELECT verdict FROM app.undo_closing(%s, %s)", int(closure))
+    assert [outcome(desk, one, clinic, desk.token) for one in (undo, reopen)] == ["done", "done"]
+    clinic.owner.execute("UPDATE staff SET sites = ARRAY[2] WHERE name = 'a-manager'")
+    assert [outcome(desk, one, clinic, desk.token) for one in (undo, reopen)] == ["forbidden", "forbidden"]
 
 
 STATES = {
