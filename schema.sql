@@ -61,11 +61,30 @@ BEGIN
     EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
   END LOOP;
   -- What a server logs may not say who its patients are: neither the values of a statement nor the row that broke a rule.
+  -- And one query that sorts without end does not fill the disk, which is everybody's.
   -- Only a superuser may set this; `bookcli db check` by one tells where it is missing.
   IF current_setting('is_superuser')::boolean THEN
     FOREACH setting IN ARRAY ARRAY['log_error_verbosity = terse', 'log_parameter_max_length = 0',
-                                   'log_parameter_max_length_on_error = 0', 'log_min_error_statement = panic'] LOOP
+                                   'log_parameter_max_length_on_error = 0', 'log_min_error_statement = panic',
+                                   'temp_file_limit = ''8GB'''] LOOP
       EXECUTE format('ALTER DATABASE %I SET %s', current_database(), setting);
+    END LOOP;
+  END IF;
+END $$;
+
+-- Whoever can connect could take the locks of the kernel and keep them, or fill the disk with large objects, without anybody's
+-- session. Only a superuser may forbid that; without one `bookcli doctor` says so.
+DO $$
+DECLARE everybodys regprocedure;
+BEGIN
+  IF current_setting('is_superuser')::boolean THEN
+    FOR everybodys IN
+      SELECT p.oid FROM pg_proc p
+       WHERE p.pronamespace = 'pg_catalog'::regnamespace
+         AND p.proname ~ '^(pg_(try_)?advisory_(xact_)?lock(_shared)?|lo_creat|lo_create|lo_from_bytea)$'
+    LOOP
+      EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', everybodys);
+      EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO bookcli_owner, bookcli_admin', everybodys);
     END LOOP;
   END IF;
 END $$;
@@ -346,7 +365,7 @@ CREATE TABLE appointment (
   active          boolean NOT NULL GENERATED ALWAYS AS (is_active(status)) STORED,
   held_until      timestamptz,
   visit_id        bigint REFERENCES visit,
-  reason          text NOT NULL DEFAULT '' CHECK (char_length(reason) <= 40),
+  reason          text NOT NULL DEFAULT '' CHECK (reason ~ '^[a-z-]{0,40}$'),
   note            text NOT NULL DEFAULT '' CHECK (char_length(note) <= 2000),
   arrived_at      timestamptz,
   checked_in_at   timestamptz,
@@ -484,7 +503,7 @@ COMMENT ON TABLE audit IS
   'One row per change and per look at a patient, written by the kernel. No free text, so no patient data beyond the ids.';
 COMMENT ON COLUMN audit.actor IS 'The machine: the role it logged in as.';
 COMMENT ON COLUMN audit.staff IS 'The person: whose session it was, as `enter` found it; empty for a machine that needs none.';
-COMMENT ON COLUMN audit.source IS 'From where: the program and, over a network, its address.';
+COMMENT ON COLUMN audit.source IS 'From where: the program, as it calls itself, and, over a network, its address; behind a pool that of the pool.';
 COMMENT ON COLUMN audit.patient_id IS 'The patient; of a look at several, after.patients has them all.';
 COMMENT ON COLUMN audit.action IS 'The verb of a change, or look- and what was looked at.';
 -- Rows come in the order of time, so a summary of each piece of the table finds a moment and costs a booking nothing.
@@ -667,6 +686,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION deny IS 'Ends the call with 42501; the message is a code: not-signed-in, session-expired, session-locked, password-change-needed, forbidden.';
 
+CREATE FUNCTION refuse_value(rule text) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a value is not allowed' USING ERRCODE = 'check_violation', CONSTRAINT = rule;
+END $$;
+COMMENT ON FUNCTION refuse_value IS
+  'Ends the call as the rule would, before the rule does: its own words quote the whole row, which nobody has looked at then.';
+
 CREATE FUNCTION session_problem(s session, f staff) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE WHEN s.ended_at IS NOT NULL OR s.expires_at <= now() OR s.seen_at + s.idle <= now() OR f.disabled_at IS NOT NULL
               THEN 'session-expired'
@@ -677,6 +704,12 @@ COMMENT ON FUNCTION session_problem IS 'Why a session opens nothing, or NULL whe
 
 CREATE FUNCTION may(who acting, wanted text) RETURNS boolean LANGUAGE sql STABLE AS
 $$ SELECT EXISTS (SELECT FROM role_permission p WHERE p.role = who.role AND p.permission = wanted) $$;
+
+CREATE FUNCTION keep_on_disk() RETURNS void LANGUAGE sql AS
+$$ SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local'); $$;
+COMMENT ON FUNCTION keep_on_disk IS
+  'What this transaction promises is on disk, and on the standby, before it is acknowledged, whatever a client has set: behind a '
+  'pool that may have been another client. A function that promises nothing says so afterwards.';
 
 CREATE FUNCTION enter(token text, wanted text) RETURNS acting
 LANGUAGE plpgsql VOLATILE AS $$
@@ -692,6 +725,10 @@ BEGIN
       PERFORM deny('not-signed-in', wanted);
     END IF;
     PERFORM set_config('bookcli.staff', '', true);
+    -- Asked here too, because a call costs more than the question.
+    IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+      PERFORM keep_on_disk();
+    END IF;
     RETURN who;
   END IF;
   SELECT f.staff_id, f.name, f.role::text, f.sites, s.session_id, session_problem(s, f), s.seen_at,
@@ -706,6 +743,9 @@ BEGIN
     PERFORM deny('forbidden', wanted, who);
   END IF;
   PERFORM set_config('bookcli.staff', who.name, true);
+  IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+    PERFORM keep_on_disk();
+  END IF;
   IF seen < now() - interval '1 minute' AND NOT current_setting('transaction_read_only')::boolean THEN
     -- Nobody waits for this row: whoever else is at it writes the same minute.
     UPDATE session SET seen_at = now()
@@ -738,10 +778,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
          g.passes, g.memory_kib, g.lanes
     FROM gateway g
     LEFT JOIN staff f ON f.name = lower(login) AND f.key_hash IS NOT NULL
-    -- Nobody has that name: the answer is somebody's, always the same, with a salt that looks like any other.
+    -- Nobody has that name: the answer is somebody's, always the same, with a salt that looks like any other. Looked for also
+    -- when somebody has it, so that it takes as long.
     LEFT JOIN LATERAL (
       SELECT o.passes, o.memory_kib, o.lanes FROM staff o
-       WHERE o.key_hash IS NOT NULL AND f.staff_id IS NULL
+       WHERE o.key_hash IS NOT NULL
        ORDER BY sha256(g.secret || convert_to(lower(login) || ' ' || o.staff_id, 'UTF8')) LIMIT 1) x ON true
 $$;
 COMMENT ON FUNCTION sign_in_parameters IS
@@ -905,6 +946,8 @@ COMMENT ON FUNCTION whoami IS 'Whose session a token is, what they may do, and `
 CREATE FUNCTION set_password(of integer, key bytea, new_salt bytea, new_passes integer, new_memory_kib integer, new_lanes integer, must boolean) RETURNS void
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+  rule text;
 BEGIN
   IF octet_length(key) IS DISTINCT FROM 32 THEN
     RAISE EXCEPTION 'a stretched password has 32 bytes' USING ERRCODE = 'check_violation';
@@ -914,6 +957,9 @@ BEGIN
   UPDATE staff SET salt = new_salt, passes = new_passes, memory_kib = new_memory_kib, lanes = new_lanes,
          key_hash = sha256(key), must_change = must
    WHERE staff_id = of;
+EXCEPTION WHEN check_violation OR not_null_violation THEN
+  GET STACKED DIAGNOSTICS rule = CONSTRAINT_NAME;
+  PERFORM refuse_value(rule);
 END $$;
 
 CREATE FUNCTION change_password(token text, old bytea, key bytea, salt bytea, passes integer, memory_kib integer, lanes integer,
@@ -954,6 +1000,17 @@ $$;
 CREATE FUNCTION sites_of(codes text[]) RETURNS integer[] LANGUAGE sql STABLE AS
 $$ SELECT nullif(ARRAY(SELECT p.site_id FROM site p WHERE p.code = ANY (codes) ORDER BY 1), '{}') $$;
 
+CREATE FUNCTION stay_within_own(who acting, theirs integer[]) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF who.sites IS NOT NULL AND (theirs <@ who.sites) IS NOT TRUE THEN
+    PERFORM deny('forbidden', 'staff of another site', who);
+  END IF;
+END $$;
+COMMENT ON FUNCTION stay_within_own IS
+  'Raises forbidden for somebody who is bound to sites and reaches for a person who works at others, or at all (NULL): else they would '
+  'free themselves, or sign in as somebody who is free.';
+
 CREATE FUNCTION add_staff(login text, called text, as_role staff_role, at_sites text[], key bytea, salt bytea, passes integer,
                           memory_kib integer, lanes integer, token text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -965,6 +1022,7 @@ BEGIN
   IF EXISTS (SELECT FROM unnest(at_sites) c WHERE NOT EXISTS (SELECT FROM site p WHERE p.code = c)) THEN
     RETURN 'site-unknown';
   END IF;
+  PERFORM stay_within_own(acting, sites_of(at_sites));
   INSERT INTO staff (name, full_name, role, sites) VALUES (lower(login), called, as_role, sites_of(at_sites))
       ON CONFLICT (name) DO NOTHING RETURNING staff_id INTO made;
   IF made IS NULL THEN
@@ -995,6 +1053,7 @@ BEGIN
   ELSIF (new_role <> 'manager' OR NOT enabled) AND last_manager(old.staff_id) THEN
     RETURN 'last-manager';
   END IF;
+  PERFORM stay_within_own(acting, old.sites), stay_within_own(acting, CASE WHEN new_sites IS NULL THEN old.sites ELSE sites_of(new_sites) END);
   UPDATE staff f SET role = coalesce(new_role, f.role),
          sites = CASE WHEN new_sites IS NULL THEN f.sites ELSE sites_of(new_sites) END,
          disabled_at = CASE WHEN enabled THEN NULL WHEN NOT enabled THEN coalesce(f.disabled_at, now()) ELSE f.disabled_at END
@@ -1026,6 +1085,7 @@ BEGIN
   IF who.staff_id IS NULL THEN
     RETURN 'staff-unknown';
   END IF;
+  PERFORM stay_within_own(acting, who.sites);
   PERFORM set_password(who.staff_id, key, salt, passes, memory_kib, lanes, true);
   DELETE FROM sign_in_attempt a USING gateway g WHERE a.name_hash = sha256(g.secret || 'name' || convert_to(who.name, 'UTF8'));
   INSERT INTO audit (action, after) VALUES ('reset-password', jsonb_build_object('name', who.name));
@@ -1072,6 +1132,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 DECLARE
   acting acting := enter(token, 'manage-staff');
 BEGIN
+  PERFORM stay_within_own(acting, f.sites) FROM session s JOIN staff f USING (staff_id)
+    WHERE s.ended_at IS NULL AND (f.name = lower(login) OR s.session_id = which);
   RETURN end_sessions(
     ARRAY(SELECT s.session_id FROM session s JOIN staff f USING (staff_id)
            WHERE s.ended_at IS NULL AND (f.name = lower(login) OR s.session_id = which)), 'revoked', acting.name);
@@ -1213,7 +1275,8 @@ BEGIN
     SELECT d.ord::integer, (doc ->> 'key')::uuid AS request_key, md5((doc - 'key' - 'again' - 'kept')::text)::uuid AS fingerprint,
            row_number() OVER (PARTITION BY doc ->> 'key' ORDER BY d.ord) AS copy,
            (doc ->> 'slot')::integer AS slot_id, (doc ->> 'day')::date AS day, (doc ->> 'start')::timestamptz AS start,
-           (doc ->> 'hold_seconds')::integer AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
+           -- A week, as an offer may last: who calls this past the program cannot hold for ever.
+           CASE WHEN (doc ->> 'hold_seconds')::integer > 604800 THEN 604800 ELSE (doc ->> 'hold_seconds')::integer END AS hold_seconds, coalesce((doc ->> 'history')::boolean, false) AS history,
            coalesce(doc ->> 'status', 'booked')::appointment_status AS status, coalesce(doc ->> 'note', '') AS note,
            doc ? 'moves' AS is_move, moved.appointment_id AS moves, moved.status AS moved_status,
            moved.held_until <= now() AS moved_expired,
@@ -1258,6 +1321,7 @@ BEGIN
            CASE WHEN stored IS NOT NULL AND stored_fingerprint <> fingerprint THEN 'key-reused'
                 WHEN stored IS NOT NULL AND NOT (again AND stored_appointment IS NULL) THEN stored
                 WHEN copy > 1 THEN 'again'
+                WHEN status <> 'booked' AND NOT history THEN 'wrong-status'
                 WHEN is_move AND moves IS NULL THEN 'reference-unknown'
                 WHEN is_move AND moved_status NOT IN ('booked', 'pending') THEN 'wrong-status'
                 WHEN is_move AND moved_expired THEN 'hold-expired'
@@ -1266,7 +1330,7 @@ BEGIN
                 WHEN slot_id IS NULL AND site_id IS NULL THEN 'site-unknown'
                 WHEN resource_id IS NULL THEN 'slot-unknown'
                 WHEN offered IS NULL THEN 'not-offered'
-                WHEN (run).during IS NULL THEN 'not-enough-room'
+                WHEN (run).during IS NULL OR cardinality((run).slots) > 200 THEN 'not-enough-room'
                 WHEN (run).closed THEN 'slot-closed'
                 WHEN starts_at <= now() AND NOT history THEN 'slot-past'
                 WHEN starts_at < now() + make_interval(mins => lead_minutes) AND NOT history THEN 'too-soon'
@@ -1274,7 +1338,8 @@ BEGIN
                 WHEN (run).room <= 0 AND moves IS NULL AND is_active(status) AND NOT EXISTS (
                      SELECT FROM appointment h WHERE h.status = 'pending' AND h.held_until <= now()) THEN 'slot-full'
            END,
-           CASE WHEN stored IS NOT NULL THEN stored_numbers
+           CASE WHEN stored_fingerprint <> fingerprint THEN '{}'
+                WHEN stored IS NOT NULL THEN stored_numbers
                 ELSE jsonb_strip_nulls(jsonb_build_object(
                   'status', moved_status, 'capacity', capacity, 'booked', booked, 'starts_at', starts_at,
                   'lead_minutes', lead_minutes, 'window_days', window_days, 'duration_minutes', duration_minutes)) END,
@@ -1671,6 +1736,7 @@ DECLARE
   items item[];
   wanted_slots integer[];
   wanted_patients integer[];
+  told integer[];
   visit bigint;
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -1693,22 +1759,30 @@ BEGIN
     items := judge(items, all_or_nothing, in_order);
   END IF;
 
-  IF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won OR i.appointment_id IS NOT NULL) THEN
-    -- A refusal that a crash forgets is simply judged again, so it need not wait for the disk.
-    PERFORM set_config('synchronous_commit', 'off', true);
-  ELSIF NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
-    -- Told again, a booking must be as safe as when it was made: with WAL of its own this commit waits for the standby.
-    PERFORM pg_logical_emit_message(true, 'bookcli', '');
-  ELSIF all_or_nothing AND cardinality(items) > 1 THEN
+  IF EXISTS (SELECT FROM unnest(items) i WHERE NOT i.won) THEN
+    -- Told again what was booked before, or what else somebody has then, is a look. With its row of the audit this commit waits for
+    -- disk and standby, so that a booking is as safe as when it was made.
+    told := ARRAY(SELECT i.patient_id FROM unnest(items) i
+                   WHERE NOT i.won AND (i.numbers ? 'other' OR (i.appointment_id IS NOT NULL AND i.verdict <> 'key-reused')));
+    PERFORM note_look('look-appointment', told, CASE WHEN cardinality(items) = 1 THEN (items[1]).appointment_id END);
+    IF told = '{}' AND NOT EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
+      -- A refusal that a crash forgets is simply judged again, so it need not wait for the disk.
+      PERFORM set_config('synchronous_commit', 'off', true);
+    END IF;
+  END IF;
+  IF all_or_nothing AND cardinality(items) > 1 AND EXISTS (SELECT FROM unnest(items) i WHERE i.won) THEN
     INSERT INTO visit DEFAULT VALUES RETURNING visit_id INTO visit;
   END IF;
   PERFORM apply(items, visit);
+  PERFORM leave_trace('change', ARRAY(SELECT i.patient_id FROM unnest(items) i WHERE i.won));
   IF requests @? '$[*].kept' THEN
     PERFORM tell_refused(items);
   END IF;
   RETURN QUERY
     SELECT i.ord, i.request_key, i.verdict, i.numbers, i.appointment_id, f.reference, f.status, f.held_until,
-           coalesce(f.patient, p.mrn), f.patient_name, coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
+           -- Whose a key is already that somebody uses for something else is not for them to know.
+           CASE i.verdict WHEN 'key-reused' THEN p.mrn ELSE coalesce(f.patient, p.mrn) END,
+           CASE WHEN i.verdict <> 'key-reused' THEN f.patient_name END, coalesce(f.test, t.code::text), coalesce(f.test_name, t.name::text),
            coalesce(f.preparation, t.preparation), f.site, f.site_name, f.zone, f.resource, i.slot_id, coalesce(f.slots, i.slots),
            coalesce(f.starts_at, lower(i.during)), coalesce(f.ends_at, upper(i.during)), f.capacity, f.remaining, f.version
       FROM unnest(items) i
@@ -1772,7 +1846,9 @@ BEGIN
   IF decided <> wanted THEN
     answer.patient := NULL;
     answer.patient_name := NULL;
-  ELSIF NOT EXISTS (SELECT FROM audit u WHERE u.appointment_id = which AND u.at = now()) THEN
+  ELSIF EXISTS (SELECT FROM audit u WHERE u.appointment_id = which AND u.at = now()) THEN
+    PERFORM leave_trace('change', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which));
+  ELSE
     PERFORM note_look('look-appointment', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
   END IF;
   RETURN NEXT answer;
@@ -1802,6 +1878,10 @@ LANGUAGE plpgsql AS $$
 DECLARE
   old appointment;
 BEGIN
+  IF (why ~ '^[a-z-]{0,40}$') IS NOT TRUE THEN
+    -- A code and no words: it goes into the audit.
+    PERFORM refuse_value('appointment_reason_check');
+  END IF;
   SELECT * INTO old FROM appointment WHERE appointment_id = which;
   IF NOT is_active(to_status) THEN
     PERFORM free_places(ARRAY[which]);
@@ -2022,6 +2102,9 @@ DECLARE
   answer text := 'held';
 BEGIN
   acting := enter(token, 'book');
+  IF char_length(said) > 2000 THEN
+    PERFORM refuse_value('appointment_note_check');
+  END IF;
   parts := lock_visit(which);
   PERFORM stay_within(acting, site_of(u)) FROM unnest(parts) u;
   held := ARRAY(SELECT a.appointment_id FROM appointment a WHERE a.appointment_id = ANY (parts) AND a.status = 'pending' ORDER BY 1);
@@ -2277,6 +2360,8 @@ BEGIN
       FROM undoable(acting.name, '1 hour', parts) u
      WHERE u.audit_id = first.audit_id OR (u.at = first.at AND u.action = first.action);
     PERFORM stay_within(acting, site_of(t)) FROM unnest(targets) t;
+    PERFORM stay_within(acting, ARRAY(SELECT o.site_id FROM undoable(acting.name, '1 hour', targets) u
+                                        JOIN slot o ON o.slot_id = (u.before ->> 'slot')::integer WHERE u.audit_id = ANY (steps)));
     were := lock_for_undo(ARRAY(SELECT ROW(u.*)::step FROM undoable(acting.name, '1 hour', targets) u WHERE u.audit_id = ANY (steps)));
     BEGIN
       answer := coalesce(undo_all(ARRAY(
@@ -2491,6 +2576,7 @@ BEGIN
        ORDER BY v.ord);
   END IF;
   IF NOT all_or_nothing OR NOT EXISTS (SELECT FROM unnest(answers) a WHERE a.verdict <> 'rescheduled') THEN
+    PERFORM keep_on_disk();  -- which those who could not be moved did not need
     SELECT * INTO done FROM close_as(acting, wanted_site, wanted_resource, period, why);
     RETURN QUERY
       SELECT v.* FROM verdict_of(NULL, 'closed', jsonb_build_object('closure', done.closure_id, 'slots', done.slots)) v;
@@ -2559,6 +2645,7 @@ BEGIN
     IF cardinality(moves) > 0 AND NOT may(acting, 'book') THEN
       PERFORM deny('forbidden', 'book', acting);
     END IF;
+    PERFORM stay_within(acting, site_of(m.appointment_id)) FROM unnest(moves) m;
     were := lock_for_undo(moves, slots_within(old.site_id, old.resource_id, old.during));
     moves := ARRAY(SELECT ROW(m.*)::step FROM moved_with(closed) m);
     BEGIN
@@ -2574,6 +2661,7 @@ BEGIN
       SELECT v.* FROM verdict_of(NULL, 'reopened', jsonb_build_object('closure', which, 'slots', opened, 'message_sent', answer = 'message-sent',
         'were', coalesce(were, '[]'), 'site', (SELECT p.code FROM site p WHERE p.site_id = old.site_id), 'from', lower(old.during), 'to', upper(old.during))) v;
     RETURN QUERY SELECT v.* FROM unnest(moves) m CROSS JOIN LATERAL verdict_of(m.appointment_id, 'undone') v;
+    PERFORM leave_trace('change', ARRAY(SELECT a.patient_id FROM unnest(moves) m JOIN appointment a USING (appointment_id)));
   ELSE
     RETURN QUERY SELECT v.* FROM answer_of(in_the_way, answer, '{}', 'undone') v;
   END IF;
@@ -2624,11 +2712,12 @@ CREATE FUNCTION save_sites(rows jsonb, token text DEFAULT NULL) RETURNS SETOF sa
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'manage-catalog');
   w record; old site; new site;
 BEGIN
-  PERFORM enter(token, 'manage-catalog');
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR UPDATE;
+    PERFORM stay_within(acting, ARRAY[old.site_id]);  -- a new one is nobody's who is bound
     IF old.site_id IS NULL THEN
       INSERT INTO site (code, name, zone, phone, active)
       VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce(w.doc ->> 'zone', 'UTC'),
@@ -2655,9 +2744,11 @@ CREATE FUNCTION save_tests(rows jsonb, token text DEFAULT NULL) RETURNS SETOF sa
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'manage-catalog');
   w record; old test; new test;
 BEGIN
-  PERFORM enter(token, 'manage-catalog');
+  -- A test is what it is at every site.
+  PERFORM stay_within(acting, ARRAY(SELECT p.site_id FROM site p));
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR UPDATE;
     IF old.test_id IS NULL THEN
@@ -2681,9 +2772,9 @@ CREATE FUNCTION save_resources(rows jsonb, token text DEFAULT NULL) RETURNS SETO
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'manage-catalog');
   w record; old resource; new resource; old_tests text[]; new_tests text[]; at_site integer;
 BEGIN
-  PERFORM enter(token, 'manage-catalog');
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT site_id INTO at_site FROM site s WHERE s.code = w.doc ->> 'site';
     new_tests := ARRAY(SELECT jsonb_array_elements_text(w.doc -> 'tests'));
@@ -2694,6 +2785,7 @@ BEGIN
       RETURN NEXT ROW(w.ord, 'test-unknown', NULL, w.doc ->> 'code')::saved;
       CONTINUE;
     END IF;
+    PERFORM stay_within(acting, ARRAY[at_site]);
     SELECT * INTO old FROM resource r WHERE r.site_id = at_site AND r.code = w.doc ->> 'code' FOR UPDATE;
     IF old.resource_id IS NULL THEN
       INSERT INTO resource (site_id, code, name, active)
@@ -2816,9 +2908,11 @@ COMMENT ON FUNCTION next_mrn IS 'A number for a new patient, skipping those an i
 CREATE FUNCTION save_patients(rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
+DECLARE
+  answers saved[];
+  rule text;
 BEGIN
   PERFORM enter(token, 'edit-patients');
-  RETURN QUERY
   WITH asked AS MATERIALIZED (
     SELECT d.ord::integer, doc, coalesce(doc ->> 'mrn', next_mrn()) AS mrn,
            row_number() OVER (PARTITION BY doc ->> 'mrn' ORDER BY d.ord) AS copy
@@ -2860,7 +2954,7 @@ BEGIN
     UNION ALL
     SELECT 'change-patient', patient_id, jsonb_build_object('fields', fields) FROM changed
   )
-  SELECT n.ord,
+  SELECT array_agg(ROW(n.ord,
          CASE WHEN m.patient_id IS NOT NULL AND (n.copy = 1 OR NOT n.has_mrn) THEN 'created'
               WHEN n.patient_id IS NULL AND n.name IS NULL THEN 'name-missing'
               WHEN n.copy > 1 AND n.has_mrn THEN 'again'
@@ -2868,9 +2962,16 @@ BEGIN
               WHEN n.fields <> '{}' AND n.changed_since THEN 'changed-since'
               WHEN n.fields <> '{}' THEN 'changed'
               ELSE 'unchanged' END,
-         coalesce(m.patient_id, n.patient_id), n.mrn
-    FROM named n LEFT JOIN made m ON m.mrn = n.mrn
-   ORDER BY n.ord;
+         coalesce(m.patient_id, n.patient_id), n.mrn)::saved ORDER BY n.ord)
+    INTO answers
+    FROM named n LEFT JOIN made m ON m.mrn = n.mrn;
+  -- That a field is what somebody thought, or is not any more, tells what it says.
+  PERFORM note_look('look-patient', ARRAY(SELECT a.id FROM unnest(answers) a WHERE a.verdict IN ('unchanged', 'changed-since')));
+  PERFORM leave_trace('change', ARRAY(SELECT a.id FROM unnest(answers) a WHERE a.verdict = 'changed'));
+  RETURN QUERY SELECT * FROM unnest(answers);
+EXCEPTION WHEN check_violation OR not_null_violation THEN
+  GET STACKED DIAGNOSTICS rule = CONSTRAINT_NAME;
+  PERFORM refuse_value(rule);
 END $$;
 COMMENT ON FUNCTION save_patients IS
   'Creates patients, or changes the fields that are given, by mrn; without one a number is given. A second row for an mrn in one '
@@ -2924,6 +3025,7 @@ BEGIN
     FROM appointment a JOIN appointment b ON b.patient_id = duplicate.patient_id AND b.active AND b.during && a.during
    WHERE a.patient_id = survivor.patient_id AND a.active LIMIT 1;
   IF clash IS NOT NULL THEN
+    PERFORM note_look('look-appointment', ARRAY[survivor.patient_id, duplicate.patient_id]);
     RETURN QUERY SELECT 'patient-overlap', 0, jsonb_build_object('other', clash);
     RETURN;
   END IF;
@@ -3052,6 +3154,29 @@ COMMENT ON FUNCTION oldest_unsent IS 'How long the message is overdue that is mo
 
 -- The audit: looks, seals and their proof -------------------------------------------------------------------------
 
+CREATE FUNCTION leave_trace(what text, patients integer[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF cardinality(patients) = 0 THEN
+    RETURN;
+  END IF;
+  RAISE LOG 'bookcli % by % from % at patients %', what, concat_ws(' ', session_user, nullif(current_setting('bookcli.staff', true), '')),
+    concat_ws(' ', current_setting('application_name'), host(inet_client_addr())), patients;
+END $$;
+COMMENT ON FUNCTION leave_trace IS
+  'Says in the server''s log who is told whom something is about. Whoever has the answer may take their transaction back, and the '
+  'row of the audit with it; this line stays.';
+
+CREATE FUNCTION takes_no_writes() RETURNS boolean LANGUAGE sql STABLE AS $$
+  SELECT current_setting('transaction_read_only')::boolean AND (pg_is_in_recovery() OR EXISTS (
+    SELECT FROM pg_settings s
+     WHERE s.name = 'default_transaction_read_only' AND s.setting = 'on'
+       AND s.source IN ('command line', 'configuration file', 'global', 'database')))
+$$;
+COMMENT ON FUNCTION takes_no_writes IS
+  'Whether this server keeps nothing now, as a standby. That a client wants nothing kept does not count: a session, and a role for '
+  'itself, may set that.';
+
 CREATE FUNCTION note_look(what text, patients integer[], appointment bigint DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql SET search_path = app, ext, pg_temp AS $$
 DECLARE
@@ -3059,19 +3184,18 @@ DECLARE
 BEGIN
   IF cardinality(seen) = 0 THEN
     RETURN true;
-  ELSIF current_setting('transaction_read_only')::boolean THEN
-    RAISE LOG 'bookcli % by % from % at patients %', what, session_user,
-      concat_ws(' ', current_setting('application_name'), host(inet_client_addr())), seen;
-    RETURN true;
   END IF;
-  INSERT INTO audit (action, patient_id, appointment_id, after)
-  VALUES (what, CASE WHEN cardinality(seen) = 1 THEN seen[1] END, appointment,
-          CASE WHEN cardinality(seen) > 1 THEN jsonb_build_object('patients', seen) END);
+  PERFORM leave_trace(what, seen);
+  IF NOT takes_no_writes() THEN
+    INSERT INTO audit (action, patient_id, appointment_id, after)
+    VALUES (what, CASE WHEN cardinality(seen) = 1 THEN seen[1] END, appointment,
+            CASE WHEN cardinality(seen) > 1 THEN jsonb_build_object('patients', seen) END);
+  END IF;
   RETURN true;
 END $$;
 COMMENT ON FUNCTION note_look IS
-  'Writes down one look at patients, always true; when nobody was seen there is nothing to write. A server that takes no '
-  'writes, such as a standby, puts it into its own log instead: a desk must know who comes today when the primary is away. '
+  'Writes down one look at patients, in the audit and in the server''s log, always true; when nobody was seen there is nothing to '
+  'write. On a server that takes no writes, such as a standby, the log alone has it: a desk must know who comes today when the primary is away. '
   'When the row cannot be written for any other reason the look fails with it: nobody looks unseen.';
 
 CREATE FUNCTION look_at(reference text, token text DEFAULT NULL) RETURNS SETOF appointment_facts
@@ -3325,21 +3449,22 @@ RETURNS TABLE (reference text, patient text, test text, site text, resource text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
+  acting acting := enter(token, 'export');
   found appointment_facts[];
 BEGIN
-  PERFORM enter(token, 'export');
   found := ARRAY(
     SELECT f FROM appointment_facts f
      WHERE f.appointment_id > above AND f.appointment_id <= upto
        AND f.status IN ('booked', 'arrived', 'checked-in', 'fulfilled', 'cancelled', 'noshow')
-       AND (only_site IS NULL OR f.site = only_site)
+       AND (only_site IS NULL OR f.site = only_site) AND (acting.sites IS NULL OR f.site_id = ANY (acting.sites))
        AND (first IS NULL OR f.local_start >= first) AND (last IS NULL OR f.local_start < last + 1)
      ORDER BY f.appointment_id);
   PERFORM note_look('look-export', ARRAY(SELECT x.patient_id FROM unnest(found) x));
   RETURN QUERY SELECT x.reference, x.patient, x.test, x.site, x.resource, x.starts_at, x.zone, x.status::text, x.note FROM unnest(found) x;
 END $$;
 COMMENT ON FUNCTION export_appointments IS
-  'The appointments with ids in (above, upto] that are booked, ended or cancelled; holds are none yet. The look is written down.';
+  'The appointments with ids in (above, upto] that are booked, ended or cancelled, at the sites of whoever asks; holds are none yet. '
+  'The look is written down.';
 
 CREATE FUNCTION seal_hash(previous bytea, number bigint, id bigint, moment timestamptz, entry audit) RETURNS bytea
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -3891,7 +4016,7 @@ BEGIN
   SELECT (SELECT count(DISTINCT appointment_id) FROM coming)::integer,
          (SELECT CASE WHEN dry THEN (SELECT count(*) FROM missing) ELSE (SELECT count(*) FROM written) END)::integer;
   IF NOT dry THEN
-    INSERT INTO audit (action, after) VALUES ('remind', jsonb_build_object('within', within::text, 'site', only_site));
+    INSERT INTO audit (action, after) VALUES ('remind', jsonb_build_object('within', within::text, 'site', (SELECT p.code FROM site p WHERE p.code = only_site)));
   END IF;
 END $$;
 COMMENT ON FUNCTION remind IS
@@ -3999,7 +4124,8 @@ BEGIN
      WHERE f.appointment_id = which
         OR (kind IN ('confirmation', 'reminder') AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
      ORDER BY f.starts_at;
-  PERFORM note_look('look-message', ARRAY(SELECT a.patient_id FROM appointment a WHERE a.appointment_id = which), which);
+  PERFORM note_look('look-message', ARRAY(
+    SELECT b.patient_id FROM appointment a JOIN appointment b ON b.appointment_id = which OR b.visit_id = a.visit_id WHERE a.appointment_id = which), which);
 END $$;
 COMMENT ON FUNCTION message_facts_of IS 'What a message about an appointment would be written from; nothing is sent.';
 
@@ -4138,10 +4264,14 @@ BEGIN
                                    AND a.created_at > o.created_at AND a.active AND a.status <> 'pending') AS booked) b
      WHERE o.ended_at IS NULL AND (b.booked OR upper(o.days) <= (now() AT TIME ZONE s.zone)::date)
      ORDER BY o.waiting_id FOR NO KEY UPDATE OF o SKIP LOCKED
+  ), done AS (
+    UPDATE waiting w SET ended_at = now(), reason = CASE WHEN e.booked THEN 'booked' ELSE 'over' END
+      FROM over e WHERE w.waiting_id = e.waiting_id RETURNING w.waiting_id, w.patient_id, w.reason
+  ), noted AS (
+    INSERT INTO audit (action, patient_id, after)
+    SELECT 'stop-waiting', d.patient_id, jsonb_build_object('waiting', d.waiting_id, 'why', d.reason) FROM done d
   )
-  UPDATE waiting w SET ended_at = now(), reason = CASE WHEN e.booked THEN 'booked' ELSE 'over' END
-    FROM over e WHERE w.waiting_id = e.waiting_id;
-  GET DIAGNOSTICS ended = ROW_COUNT;
+  SELECT count(*) INTO ended FROM done;
   RETURN ended;
 END $$;
 COMMENT ON FUNCTION end_waiting IS

@@ -19,6 +19,7 @@ from bookcli.core.context import Context
 from bookcli.core.db import engine, gateway
 from bookcli.core.model.staff import SignedIn
 from tests import clinic as clinics
+from tests import leaks
 from tests.pooler import Pools
 from tests.servers import NEWEST, OLDEST, Server, Servers, engine_connection, load_schema, login_as
 from tests.valkeys import Valkey
@@ -62,10 +63,10 @@ def servers() -> Iterator[Servers]:
     running = Servers()
     try:
         yield running
-        # Whatever the tests did, no patient of the clinic got into a server's log.
-        assert [name for name in clinics.NAMES if name in running.logs()] == []
     finally:
-        running.stop()
+        logs = running.stop()
+    # Whatever the tests did, no patient of the clinic got into a server's log.
+    assert leaks.names_in(logs) == set()
 
 
 @pytest.fixture(scope="session")
@@ -86,11 +87,15 @@ def own_valkey() -> Iterator[Valkey]:
 
 
 @pytest.fixture
-def valkey(own_valkey: Valkey, own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Valkey:
-    """An empty Valkey; commands that the test starts find it through the environment."""
+def valkey(own_valkey: Valkey, own_environment: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Valkey]:
+    """An empty Valkey, in which no patient is named; commands that the test starts find it through the environment."""
     own_valkey.client.flushall()
     monkeypatch.setenv("BOOKCLI_REDIS_URL", own_valkey.url)
-    return own_valkey
+    with own_valkey.client.pubsub() as published:
+        published.psubscribe("*")
+        yield own_valkey
+        heard = [one["data"] for one in iter(published.get_message, None) if one["type"] == "pmessage"]
+    assert leaks.names_in(own_valkey.written() + b"".join(heard)) == set()
 
 
 @pytest.fixture(autouse=True)
@@ -106,6 +111,8 @@ def own_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     yield tmp_path / "bookcli"
     monkeypatch.undo()
     time.tzset()
+    assert leaks.names_in_files(tmp_path / "bookcli") == {}
+    assert leaks.STARTED.names() == set()
 
 
 @pytest.fixture

@@ -36,17 +36,26 @@ query_wait_timeout = 5
 server_login_retry = 1
 server_connect_timeout = 2
 """
+_SHIPPED = Path(__file__).parent.parent / ".deploy" / "pgbouncer.ini"
+
+
+def forgetting() -> str:
+    """The settings with which the pool that is shipped lets the next desk find nothing of the one before."""
+    lines = [line for line in _SHIPPED.read_text().splitlines() if line.startswith("server_reset_query")]
+    assert len(lines) == 2
+    return "\n".join([*lines, ""])
 
 
 @contextlib.contextmanager
-def pooled(dsn: str, *, size: int, mode: str = "transaction") -> Iterator[str]:
-    """The address of the same database through a pool of `size` server connections."""
+def pooled(dsn: str, *, size: int, mode: str = "transaction", more: str = "") -> Iterator[str]:
+    """The address of the same database through a pool of `size` server connections; `more` are settings of it."""
     program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
     assert program, "pgbouncer is missing: apt-get install pgbouncer"
     directory = Path(tempfile.mkdtemp(prefix="bookcli-pool-", dir="/tmp"))
     where = conninfo.conninfo_to_dict(dsn)
     (directory / "pgbouncer.ini").write_text(
         _SETTINGS.format(host=where["host"], port=where.get("port", 5432), directory=directory, size=size, mode=mode)
+        + more
     )
     (directory / "users.txt").write_text(
         "".join(f'"{name}" ""\n' for name in (ROLE, *(f"tests_{kind}" for kind in servers.MACHINES)))

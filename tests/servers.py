@@ -94,10 +94,11 @@ class Server:
             self._marks[dsn] = original.marks(connection)
         return True
 
-    def stop(self) -> None:
-        """Stops the server and removes its files."""
+    def stop(self) -> bytes:
+        """Stops the server and removes its files; what it has logged, now that the process that writes it has ended."""
         try:
             embedded.stop(self.paths)
+            return b"".join(path.read_bytes() for path in self.home.rglob("*.log*") if path.is_file())
         finally:
             short = socket_directory(self.paths)
             shutil.rmtree(self.home, ignore_errors=True)
@@ -138,15 +139,11 @@ class Servers:
             self._running[major] = Server(major)
         return self._running[major]
 
-    def logs(self) -> str:
-        """Everything that the servers have logged."""
-        files = (path for server in self._running.values() for path in server.home.rglob("*.log*") if path.is_file())
-        return "".join(path.read_text(errors="replace") for path in files)
-
-    def stop(self) -> None:
-        for server in self._running.values():
-            server.stop()
+    def stop(self) -> bytes:
+        """Stops them all; everything that they have logged."""
+        logs = b"".join(server.stop() for server in self._running.values())
         self._running.clear()
+        return logs
 
 
 @contextlib.contextmanager

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import redis
 
+from tests.leaks import names_in
+
 
 def program() -> str:
     """The server program: that of the wheel, else one on the path."""
@@ -36,6 +38,7 @@ class Valkey:
         self._settings = settings
         self.socket = self._home / "s"
         self.url = f"unix://{self.socket}?db=0"
+        self._read: dict[Path, int] = {}
         self.start()
 
     @property
@@ -56,6 +59,16 @@ class Valkey:
             assert time.monotonic() < until and self._process.poll() is None, "Valkey does not start"
             time.sleep(0.01)
 
+    def written(self) -> bytes:
+        """Every command that changed something since this was asked last: what was deleted again is in it too."""
+        fresh = []
+        for file in sorted(self._home.glob("appendonlydir/*.aof")):
+            with file.open("rb") as stream:
+                stream.seek(self._read.get(file, 0))
+                fresh.append(stream.read())
+                self._read[file] = stream.tell()
+        return b"".join(fresh)
+
     def stop(self) -> None:
         """Ends it at once, whatever state it is in."""
         os.kill(self._process.pid, signal.SIGKILL)
@@ -72,7 +85,9 @@ class Valkey:
         """Ends it and removes its files."""
         if self._process.poll() is None:
             self.stop()
+        named = names_in(self.written())
         shutil.rmtree(self._home, ignore_errors=True)
+        assert named == set(), "patients were in Redis"
 
 
 @contextlib.contextmanager

@@ -199,7 +199,7 @@ def _record(entry: Entry) -> dict[str, Any]:
 
 def _described(record: Record) -> str:
     lines = [
-        f"Row {record['audit']}: {record['action']} at {record['at']}",
+        f"Row {record['audit']}: {record['action']} at {record['at'][:19].replace('T', ' ')} UTC",
         f"  by: {record['staff'] or record['actor']}, from {record['actor']} {record['source']}",
     ]
     for name in ("patient", "reference"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,8 @@ def test_one_row_is_shown_with_everybody_who_was_seen(bookcli: Shell, clinic: Cl
     assert bookcli("agenda", "--site", "north", "--on", clinic.day().isoformat()).code == 0
     (row,) = bookcli("audit", "list", "--action", "look-agenda", "-o", "ids").out.split()
     assert bookcli("audit", "show", row, "--json").json["entries"][0]["patients"] == ["P1", "P2"]
-    assert "patients: P1, P2" in bookcli("audit", "show", row, "-o", "table").out
+    shown = bookcli("audit", "show", row, "-o", "table").out
+    assert "patients: P1, P2" in shown and re.search(r": look-agenda at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\n", shown)
     assert bookcli("audit", "show", "999999").code == 4
 
 

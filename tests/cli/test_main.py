@@ -18,6 +18,7 @@ from bookcli.cli import slots
 from bookcli.cli.main import COMMANDS
 from tests.cli.commands import Shell, all_commands, process
 from tests.clinic import Clinic
+from tests.servers import engine_connection
 
 
 def test_the_version_is_one_line() -> None:
@@ -157,8 +158,7 @@ def test_a_command_that_is_not_installed_is_said(bookcli: Shell, monkeypatch: py
 def test_a_booking_that_is_interrupted_says_its_key(clinic: Clinic) -> None:
     """The row of the slot is locked by somebody else, so that the command waits for it."""
     slot = clinic.slot("mri")
-    holder = clinic.context.fresh_connection()
-    with holder, holder.transaction():
+    with engine_connection(clinic.owner_dsn) as holder, holder.transaction():
         holder.execute("SELECT pg_advisory_xact_lock(1, %s)", (slot,))
         command = [sys.executable, "-m", "bookcli.cli.main", "book", "--patient", "P1", "--test", "mri"]
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

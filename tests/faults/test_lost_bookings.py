@@ -22,6 +22,7 @@ from bookcli.core.services import appointments
 from tests.clinic import Clinic
 from tests.faults.proxy import Loss, Proxy
 from tests.processes import REPOSITORY
+from tests.servers import engine_connection
 
 STEPS = ["connect", "ask", "print"]
 
@@ -166,7 +167,7 @@ def _ask_elsewhere(clinic: Clinic, key: uuid.UUID) -> None:
 def _slot_locked(clinic: Clinic) -> Iterator[None]:
     """Somebody else holds the slot's lock, so that a booking waits inside the database."""
     slot = clinic.slot("mri")
-    with contextlib.closing(clinic.context.fresh_connection()) as other, other.transaction():
+    with engine_connection(clinic.owner_dsn) as other, other.transaction():
         other.execute("SELECT pg_advisory_xact_lock(1, %s)", (slot,))
         yield
 

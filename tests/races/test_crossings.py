@@ -13,6 +13,7 @@ from bookcli.core.context import Context
 from bookcli.core.db import kernel
 from bookcli.core.services import appointments, closings, schedules
 from tests.clinic import Clinic
+from tests.servers import engine_connection
 
 
 @contextlib.contextmanager
@@ -20,7 +21,7 @@ def _waiting_for_a_slot(clinic: Clinic, slot: int, work: Callable[[Context], Any
     """Somebody's `work` has begun and waits for the slot's lock until the block ends."""
     with clinic.desk_at(clinic.context.dsn) as other:
         desk = threading.Thread(target=work, args=(other,))
-        with contextlib.closing(clinic.context.fresh_connection()) as holder, holder.transaction():
+        with engine_connection(clinic.owner_dsn) as holder, holder.transaction():
             holder.execute("SELECT pg_advisory_xact_lock(1, %s)", (slot,))
             desk.start()
             while clinic.row("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") != (1,):

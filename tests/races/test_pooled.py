@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import psycopg
@@ -10,7 +11,7 @@ from bookcli.core.context import Context
 from bookcli.core.db import kernel
 from bookcli.core.services import appointments
 from tests.clinic import Clinic
-from tests.pooler import pooled
+from tests.pooler import forgetting, pooled
 from tests.processes import Crowd
 from tests.races.conftest import Publish
 from tests.races.test_races import _add_patients, _request
@@ -66,3 +67,32 @@ def _session_of(connection: psycopg.Connection[tuple[object, ...]]) -> list[tupl
         "SELECT pg_backend_pid(), name, setting FROM pg_settings"
         " WHERE name = 'search_path' OR (source = 'session' AND name <> 'application_name') ORDER BY name"
     ).fetchall()
+
+
+HOSTILE = (
+    "SET default_transaction_read_only = on",
+    "SET default_transaction_isolation = 'serializable'",
+    "SET statement_timeout = 1",
+    "SET search_path = nowhere",
+    "SET synchronous_commit = off",
+)
+"""What anybody may say who has the role of a desk and psql."""
+
+
+def test_what_a_desk_with_psql_sets_does_not_outlast_its_transaction_in_the_pool_that_is_shipped(
+    clinic: Clinic,
+) -> None:
+    found = []
+    for more in (forgetting(), ""):
+        with (
+            pooled(clinic.context.dsn, size=1, more=more) as address,
+            psycopg.connect(address, autocommit=True, prepare_threshold=None) as hostile,
+            psycopg.connect(address, autocommit=True, prepare_threshold=None) as other,
+        ):
+            before = _session_of(other)
+            for statement in HOSTILE:
+                hostile.execute(statement.encode())
+            with contextlib.suppress(psycopg.errors.QueryCanceled):
+                found.append(_session_of(other) == before)
+    assert found[:1] == [True]
+    assert found[1:] != [True], "the control: a pool as pgbouncer has it by default hands them on"

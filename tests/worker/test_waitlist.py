@@ -150,6 +150,8 @@ def test_who_waits_twice_keeps_the_turn_and_who_is_taken_off_is_offered_nothing(
     clinic.run("UPDATE waiting SET days = daterange('2020-01-01', '2020-01-02') WHERE patient_id = 2")
     clinic.run("UPDATE appointment SET held_until = now() WHERE status = 'pending'")
     assert waitlist.offer(working) == 0 and _waiting(clinic) == {}
+    ended = "SELECT patient_id, after ->> 'why', actor FROM audit WHERE action = 'stop-waiting' ORDER BY audit_id"
+    assert clinic.rows(ended) == [(1, None, "tests_desk"), (2, "over", "tests_worker")]
 
 
 def test_what_is_unknown_is_said(clinic: Clinic) -> None:

@@ -32,6 +32,10 @@ SELECT count(*),
 """
 _LOGS = {"log_error_verbosity": "terse", "log_parameter_max_length": "0", "log_parameter_max_length_on_error": "0"}
 """What schema.sql sets, so that no server's log says who its patients are."""
+_ANYBODY_LOCKS = """
+SELECT coalesce(bool_or(has_function_privilege('public', p.oid, 'EXECUTE')), false) FROM pg_proc p
+ WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname IN ('pg_advisory_lock', 'pg_advisory_xact_lock')
+"""
 
 _LOOKS = 4
 
@@ -73,6 +77,11 @@ def talkative(connection: Connection) -> list[str]:
     """The settings with which the server's log may quote patients; they should be none."""
     values = _row(connection, "SELECT " + ", ".join(f"current_setting('{name}')" for name in _LOGS))
     return [name for (name, wanted), value in zip(_LOGS.items(), values, strict=True) if value != wanted]
+
+
+def anybody_locks(connection: Connection) -> bool:
+    """Whether everybody who can connect may take the locks of the kernel, which schema.sql forbids where it can."""
+    return bool(_row(connection, _ANYBODY_LOCKS)[0])
 
 
 def oldest_unsent(connection: Connection) -> timedelta | None:

@@ -42,6 +42,8 @@ def alone(connection: Connection) -> Iterator[None]:
 
 def load(connection: Connection) -> bool:
     """Loads the schema unless it is there; whether it was loaded. Two at the same moment do it once."""
+    if version(connection) is not None:
+        return False  # asked before the lock too, which a desk may not take
     with alone(connection):
         if version(connection) is not None:
             return False

@@ -30,6 +30,9 @@ def server(context: Context, connection: engine.Connection) -> Iterator[Finding]
     talkative = health.talkative(connection)
     found = f"{', '.join(talkative)} let it quote values" if talkative else "the server's log quotes no values"
     yield Finding("server log", not talkative, found, "A superuser sets what schema.sql says: bookcli db check.")
+    open_to_all = health.anybody_locks(connection)
+    found = "whoever can connect can keep the locks of bookings" if open_to_all else "only bookings take their locks"
+    yield Finding("locks", not open_to_all, found, "A superuser forbids it as schema.sql does: REVOKE EXECUTE ….")
     waited = health.oldest_unsent(connection)
     found = f"the oldest unsent message has waited {_length(waited)}" if waited else "no message waits"
     yield Finding("messages", not waited or waited < LONGEST_UNSENT, found, "See whether a worker runs.")

@@ -217,10 +217,9 @@ def test_only_one_seals_at_a_time(chain: engine.Connection, clinic: Clinic) -> N
 
 
 def test_a_look_at_a_server_that_takes_no_writes_is_in_its_log(clinic: Clinic, server: Server) -> None:
-    connection = clinic.owner
     (before,) = clinic.row("SELECT count(*) FROM audit")
-    with connection.transaction():
-        connection.execute("SET TRANSACTION READ ONLY")
+    clinic.run(f"ALTER DATABASE {clinic.owner.info.dbname} SET default_transaction_read_only = on")
+    with engine_connection(clinic.owner_dsn) as connection:
         look(connection, "look-canary", [3, 1, 3])
     assert clinic.row("SELECT count(*) FROM audit") == (before,)
     until = time.monotonic() + 30  # a process of its own writes the log

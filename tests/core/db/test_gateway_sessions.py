@@ -61,6 +61,25 @@ def test_tokens_are_long_random_and_kept_only_as_hashes(clinic: Clinic) -> None:
         assert not any(token in stored for token in made)
 
 
+def test_a_name_that_nobody_has_is_looked_for_as_long_as_one_that_somebody_has(
+    clinic: Clinic, machines: dict[str, engine.Connection]
+) -> None:
+    """No stopwatch: what is read of the table of people for the answer is the same."""
+    clinic.owner.execute(
+        "INSERT INTO staff (name, full_name, role, salt, passes, memory_kib, lanes, key_hash)"
+        " SELECT 'n' || n, 'N', 'desk', sha256('s'), 2, 65536, 1, sha256('k') FROM generate_series(1, 200) n"
+    )
+    clinic.owner.execute("ANALYZE staff")
+    so_far = "SELECT seq_tup_read FROM pg_stat_xact_user_tables WHERE relname = 'staff'"
+    read = {}
+    with clinic.owner.transaction():
+        for name in ("n7", "nobody"):
+            (before,) = clinic.row(so_far)
+            clinic.owner.execute("SELECT * FROM app.sign_in_parameters(%s)", (name,))
+            read[name] = clinic.row(so_far)[0] - before
+    assert read["n7"] == read["nobody"] >= 200
+
+
 def test_a_denied_call_is_in_the_servers_log_without_what_it_asked_for(
     clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str], server: Server
 ) -> None:

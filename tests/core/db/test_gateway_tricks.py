@@ -5,64 +5,19 @@ What must stay true: each guard is shown to hold alone, and with both gone the t
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
+import uuid
 
 import psycopg
 import pytest
 
 from bookcli.core.db import engine, kernel
 from tests.clinic import Clinic
-from tests.core.db.gateway_attempts import ATTEMPTS, outcome
+from tests.core.db.gateway_attempts import ATTEMPTS, outcome, reference_of
 from tests.servers import MACHINES
 
 pytestmark = pytest.mark.both_servers
-
-SECRET_TABLES = (
-    *("patient", "appointment", "visit", "occupancy", "request", "notification", "audit", "seal", "sealing"),
-    *("staff", "session", "sign_in_attempt", "gateway", "patient_facts", "appointment_facts"),
-)
-TABLES = [name for name in SECRET_TABLES if not name.endswith("_facts")]
-
-
-@pytest.mark.parametrize("kind", MACHINES)
-@pytest.mark.parametrize("how", ["SELECT * FROM app.{}", "DELETE FROM app.{}", "TRUNCATE app.{}", "TABLE app.{}"])
-def test_no_machine_reads_or_writes_a_table_that_knows_patients_or_passwords(
-    machines: dict[str, engine.Connection], kind: str, how: str
-) -> None:
-    for table in SECRET_TABLES if how.startswith(("SELECT", "TABLE")) else TABLES:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            machines[kind].execute(how.format(table).encode())
-
-
-@pytest.mark.parametrize("kind", MACHINES)
-def test_no_machine_writes_any_table_past_the_kernel(machines: dict[str, engine.Connection], kind: str) -> None:
-    writes = ("UPDATE app.slot SET capacity = 99", "UPDATE app.slot SET booked = 0", "DELETE FROM app.closure",
-              "INSERT INTO app.role_permission VALUES ('desk', 'export')", "UPDATE app.site SET zone = 'UTC'",
-              "INSERT INTO app.permission VALUES ('x', 'x')", "SELECT setval('app.patient_number', 1)",
-              "SELECT nextval('app.appointment_appointment_id_seq')")  # fmt: skip
-    for statement in writes:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            machines[kind].execute(statement.encode())
-
-
-@pytest.mark.parametrize("table", TABLES)
-def test_with_a_grant_made_by_mistake_there_is_still_no_row_to_see(
-    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str], table: str
-) -> None:
-    """The second guard: row-level security without a policy."""
-    clinic.owner.execute(f"GRANT SELECT, INSERT, UPDATE, DELETE ON app.{table} TO bookcli_desk".encode())
-    assert machines["desk"].execute(f"SELECT count(*) FROM app.{table}".encode()).fetchone() == (0,)
-    if table not in ("audit", "seal"):  # whose triggers refuse the statement itself
-        assert machines["desk"].execute(f"DELETE FROM app.{table}".encode()).rowcount == 0
-    clinic.owner.execute(f"ALTER TABLE app.{table} DISABLE ROW LEVEL SECURITY".encode())
-    with contextlib.suppress(psycopg.errors.Error):
-        clinic.owner.execute("INSERT INTO app.visit DEFAULT VALUES")
-        clinic.owner.execute("INSERT INTO app.sign_in_attempt (name_hash) VALUES ('x')")
-        kernel.seal_audit(clinic.owner, 5)
-    seen = machines["desk"].execute(f"SELECT count(*) FROM app.{table}".encode()).fetchone()
-    assert seen is not None and seen[0] > 0, "with both guards gone the rows are seen"
 
 
 def test_without_entering_a_session_would_not_be_needed(clinic: Clinic, machines: dict[str, engine.Connection]) -> None:
@@ -136,4 +91,77 @@ def test_a_desk_with_psql_cannot_get_past_the_lock_the_capacity_or_the_audit(
         verdicts.append(row[0])
     assert verdicts == ["booked", "slot-full", "slot-full"]
     assert clinic.row("SELECT count(*) FROM audit")[0] == before + 1
+    kept = json.dumps([{**clinic.request(5, "mri", clinic.slot("mri", 3)).document(), "hold_seconds": 2_000_000_000}])
+    held = "SELECT held_until <= now() + interval '7 days' FROM app.book(%s::jsonb, token => %s)"
+    assert machines["desk"].execute(held, (kept, tokens["desk"])).fetchone() == (True,)
     assert clinic.sound()
+
+
+RULES_BROKEN = (
+    """SELECT * FROM app.save_patients('[{"mrn": "P1", "sex": "neither"}]', %(token)s)""",
+    """SELECT * FROM app.save_patients('[{"mrn": "P1", "birth_date": "1492-01-01"}]', %(token)s)""",
+    "SELECT * FROM app.cancel(%(booked)s, repeat('x', 41), %(token)s)",
+    "SELECT * FROM app.cancel(%(booked)s, 'Ana is ill', %(token)s)",
+    "SELECT * FROM app.renew(%(held)s, 60, repeat('x', 2001), %(token)s)",
+    "SELECT app.reset_password('a-desk', sha256('k'), 's', 2, 65536, 1, %(token)s)",
+)
+"""What breaks a rule of a table with a row that is there."""
+
+
+def test_an_error_quotes_no_row_to_whoever_has_not_looked_at_it(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    machines["desk"].token = tokens["manager"]
+    document = {**clinic.request(2, "mri", clinic.slot("mri", 2)).document(), "hold_seconds": 60}
+    (held,) = kernel.book(machines["desk"], [document])
+    given = {"token": tokens["manager"], "booked": reference_of(clinic), "held": held.reference}
+    for statement in RULES_BROKEN:
+        with pytest.raises(psycopg.errors.CheckViolation) as refused:
+            machines["desk"].execute(statement.encode(), given)
+        said = refused.value.diag
+        assert (said.message_primary, said.message_detail) == ("a value is not allowed", None), statement
+        assert said.constraint_name, statement
+
+
+def test_a_promise_waits_for_the_disk_whatever_a_client_has_set(
+    clinic: Clinic, machines: dict[str, engine.Connection], tokens: dict[str, str]
+) -> None:
+    """Not a refusal of a full slot; but closing does, when all that is left of it is that nobody could be moved."""
+    desk, token = machines["desk"], tokens["manager"]
+    (start,) = clinic.row("SELECT starts_at FROM slot WHERE slot_id = %s", (clinic.slot("blood"),))
+    moves = json.dumps([{"key": str(uuid.uuid4()), "moves": reference_of(clinic), "slot": clinic.slot("blood")}])
+    clinic.owner.execute("UPDATE app.appointment SET status = 'arrived'")
+    close = "SELECT verdict FROM app.close_and_move(1, NULL, tstzrange(%s, %s + interval '1 h'), 'x', %s, false, %s)"
+    desk.execute("SET synchronous_commit = off")
+    with desk.transaction():
+        assert ATTEMPTS["book"].run(desk, clinic, token) == [("booked",)]
+        assert desk.execute("SHOW synchronous_commit").fetchone() == ("on",)
+    with desk.transaction():
+        found = desk.execute(close.encode(), (start, start, moves, token)).fetchall()
+        assert found == [("closed",), ("wrong-status",)]
+        assert desk.execute("SHOW synchronous_commit").fetchone() == ("on",)
+
+
+_OF_EVERYBODY = r"""
+SELECT p.oid::regprocedure::text, string_agg('''1''::' || a, ', ')
+  FROM pg_proc p LEFT JOIN LATERAL unnest(p.proargtypes::regtype[]) a ON true
+ WHERE p.pronamespace = 'pg_catalog'::regnamespace
+   AND p.proname ~ '^(pg_(try_)?advisory.*lock(_shared)?|lo_(creat|create|from_bytea))$' AND p.proname !~ 'unlock'
+ GROUP BY p.oid
+"""
+"""What a server lets everybody do who can connect, and a desk would use to stop the others."""
+
+
+def test_no_machine_keeps_the_locks_of_bookings_or_fills_the_disk(
+    clinic: Clinic, machines: dict[str, engine.Connection]
+) -> None:
+    functions = clinic.rows(_OF_EVERYBODY)
+    assert len(functions) == 19, "16 locks, 3 ways to make a large object"
+    for kind in set(MACHINES) - {"admin"}:
+        for function, ones in functions:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                machines[kind].execute(f"SELECT {function.partition('(')[0]}({ones})".encode())
+        assert machines[kind].execute("SHOW temp_file_limit").fetchone() == ("8GB",)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            machines[kind].execute("SET temp_file_limit = -1")
+    assert machines["worker"].execute("SELECT app.seal_audit()").fetchone() != (None,), "which takes a lock itself"

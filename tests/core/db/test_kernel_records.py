@@ -36,11 +36,12 @@ def _saved(clinic: Clinic, kind: str, *rows: dict[str, Any]) -> list[str]:
 def test_a_record_is_created_then_unchanged_then_changed(
     clinic: Clinic, kind: str, row: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    audited = clinic.row("SELECT count(*) FROM audit")[0]
+    changes = "SELECT count(*) FROM audit WHERE action NOT LIKE 'look-%%'"
+    audited = clinic.row(changes)[0]
     assert _saved(clinic, kind, row) == ["created"]
     assert _saved(clinic, kind, row) == ["unchanged"]
     assert _saved(clinic, kind, row | other) == ["changed"]
-    assert clinic.row("SELECT count(*) FROM audit") == (audited + 2,)
+    assert clinic.row(changes) == (audited + 2,)
 
 
 def test_a_record_that_names_what_does_not_exist_is_not_saved(clinic: Clinic) -> None:

@@ -36,7 +36,7 @@ def test_a_desk_as_it_should_be_is_well_and_everything_was_looked_at(clinic: Cli
     found = look(desk)
     assert {check: one.found for check, one in found.items() if not one.well} == {}
     wanted = {"settings", "schema", "role", "roles", "clock", "pool", "replication", "queue", "queue policy"}
-    wanted |= {"queue persistence", "messages", "waiting requests", "cache", "counters", "server log"}
+    wanted |= {"queue persistence", "messages", "waiting requests", "cache", "counters", "server log", "locks"}
     assert wanted <= found.keys()
 
 
@@ -77,6 +77,14 @@ def test_a_log_that_quotes_patients_is_found(clinic: Clinic) -> None:
     found = look(clinic.context)["server log"]
     assert not found.well
     assert "log_error_verbosity, log_parameter_max_length let" in found.found
+
+
+def test_locks_that_anybody_can_keep_are_found(clinic: Clinic) -> None:
+    clinic.run("GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO PUBLIC")
+    try:
+        assert not look(clinic.context)["locks"].well
+    finally:
+        clinic.run("REVOKE EXECUTE ON FUNCTION pg_advisory_lock(bigint) FROM PUBLIC")
 
 
 def test_a_message_that_nobody_sends_is_noticed_after_an_hour(clinic: Clinic) -> None:
