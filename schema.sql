@@ -2482,6 +2482,7 @@ BEGIN
   IF NOT may(acting, 'book') THEN
     PERFORM deny('forbidden', 'book', acting);
   END IF;
+  PERFORM stay_within(acting, ARRAY[wanted_site]);
   -- The site's row before any slot's, as whoever closes or opens takes it.
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   IF jsonb_array_length(moves) > 0 THEN
