@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import hmac
 import json
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -374,6 +378,31 @@ def test_a_gateway_or_a_webhook_that_answers_byte_by_byte_is_not_waited_for(
     for channel, way in ways.items():
         way.send(Letter(channel, (1,), "<1@x>", "+4915112345679", "{}"))
     assert len(web.posts) == 4
+
+
+def test_a_proxy_that_opens_the_way_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sms, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(sms, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor() as pool:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        left = pool.submit(was_left, proxy)
+        with pytest.raises(ServerAway) as away:
+            Texter("jsons://gateway.example/{phone}").send(Letter("sms", (1,), "<1@x>", "+4915112345679", "Hello"))
+        assert left.result()
+    assert away.value.code == "sms-time-out"
+
+
+def was_left(server: socket.socket) -> bool:
+    """Answers byte by byte; whether the other side hangs up before the last of 60."""
+    one, _ = server.accept()
+    with one, contextlib.suppress(OSError):
+        one.recv(65536)
+        one.sendall(b"HTTP/1.1 200 OK\r\nServer: ")
+        for _ in range(60):
+            time.sleep(0.1)
+            one.sendall(b"s")
+        return False
+    return True
 
 
 def test_names_go_out_as_they_are_and_are_never_obeyed(
