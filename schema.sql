@@ -460,7 +460,7 @@ COMMENT ON COLUMN notification.recipient IS 'Who is told: the patient, or the cl
 COMMENT ON COLUMN notification.channel IS 'By which way it was tried last.';
 COMMENT ON COLUMN notification.bounced IS 'The way by which the patient cannot be reached, as was found out: after that they are told by the other.';
 COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
-COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again allows more.';
+COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again, or by another way, allows ten more.';
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
 COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, declined, not-booked, …; or why it waits: quiet-hours.';
 CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
@@ -3567,6 +3567,10 @@ CREATE FUNCTION is_waiting(n notification) RETURNS boolean LANGUAGE sql IMMUTABL
 $$ SELECT num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0 $$;
 COMMENT ON FUNCTION is_waiting IS 'Whether it has yet to be sent.';
 
+CREATE FUNCTION tried(n notification) RETURNS integer LANGUAGE sql IMMUTABLE AS
+$$ SELECT n.attempts - n.most_attempts + 10 $$;
+COMMENT ON FUNCTION tried IS 'Of its ten attempts, how many were made by the way by which it goes now, and since somebody had it tried again.';
+
 CREATE FUNCTION message_state(n notification) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE WHEN n.sent_at IS NOT NULL THEN 'sent' WHEN n.failed_at IS NOT NULL THEN 'failed'
               WHEN n.cancelled_at IS NOT NULL THEN 'cancelled' WHEN n.leased_until > now() THEN 'sending' ELSE 'waiting' END
@@ -3677,7 +3681,7 @@ CREATE TYPE outgoing AS (
 COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
 
 CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
-  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, coalesce(reference_of(b.appointment_id), ''),
+  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, tried(n), coalesce(reference_of(b.appointment_id), ''),
          b.appointment_version, b.starts_at, b.ends_at, c.zone::text, c.name::text, c.phone, t.name::text, t.preparation, p.name::text,
          p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test, b.held_until
     FROM notification n
@@ -3822,10 +3826,10 @@ BEGIN
        SET failed_at = CASE WHEN permanent AND NOT w.elsewhere THEN now() END, leased_until = NULL, reason = code,
            bounced = CASE WHEN w.elsewhere THEN n.channel ELSE n.bounced END,
            attempts = n.attempts - (retry_after IS NOT NULL AND NOT permanent)::integer,
-           most_attempts = n.most_attempts + CASE WHEN w.elsewhere THEN n.attempts ELSE 0 END,
+           most_attempts = CASE WHEN w.elsewhere THEN n.attempts + 10 ELSE n.most_attempts END,
            due_at = now() + CASE WHEN w.elsewhere THEN interval '0' ELSE coalesce(
              make_interval(secs => retry_after),
-             least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2)) END
+             least(interval '15 seconds' * 2 ^ least(tried(n), 20), interval '1 hour') * (0.75 + random() / 2)) END
       FROM (SELECT o.notification_id,
                    permanent AND o.recipient = 'patient' AND o.bounced IS NULL
                      AND channel_of(p, array_remove(ways, o.channel)) IS NOT NULL AS elsewhere
@@ -3845,7 +3849,7 @@ COMMENT ON FUNCTION mark_failed IS
   'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
   'server was away, or the process was told to stop. For good: failed; but a patient who can be reached by another of `ways` is '
-  'told by that at once, which is noted as `bounced`, and happens once. It ends the lease, and without one there is nothing to mark: '
+  'told by that at once, with ten attempts anew, which is noted as `bounced`, and happens once. It ends the lease, and without one there is nothing to mark: '
   'safe to repeat.';
 
 CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)

@@ -191,10 +191,34 @@ def test_a_refusal_that_is_noted_again_because_its_answer_was_lost_leaves_the_ot
             notifications.mark_refused(worker, ids, "smtp-550")
         assert reasons(clinic)["P1"] == ("waiting", "email", "smtp-550")
         ((second,),) = notifications.lease(worker, ids, 60)
-        assert (second.channel, second.attempts) == ("sms", 2)
+        assert (second.channel, second.attempts) == ("sms", 1)
         for _ in range(2):
             notifications.mark_failed(worker, ids, "sms-away", retry_after=30)
     assert clinic.row("SELECT attempts, reason FROM notification") == (1, "sms-away")
+
+
+def test_the_other_way_begins_with_a_count_and_a_pause_of_its_own(clinic: Clinic, working: Context) -> None:
+    book(clinic, 1)
+    clinic.run("UPDATE patient SET phone = '+4915120000001' WHERE mrn = 'P1'")
+    settings = dataclasses.replace(working.settings, sms_url="json://127.0.0.1:1/to/{phone}")
+    told: list[tuple[str, int]] = []
+    with Context(settings, working.paths) as worker:
+        notifications.sign_in_worker(worker)
+
+        def fails(code: str) -> bool:
+            """Whether there was one more attempt, which then failed for the moment."""
+            for (row,) in notifications.lease(worker, [1], 60):
+                told.append((row.channel, row.attempts))
+                notifications.mark_failed(worker, [1], code)
+            return clinic.row("SELECT failed_at IS NULL FROM notification") == (True,)
+
+        assert fails("smtp-451") and fails("smtp-451") and len(notifications.lease(worker, [1], 60)) == 1
+        notifications.mark_refused(worker, [1], "smtp-550")
+        assert fails("sms-500")
+        assert clinic.row("SELECT due_at < now() + interval '1 minute' FROM notification") == (True,)
+        while fails("sms-500"):
+            pass
+    assert told == [("email", 1), ("email", 2)] + [("sms", n) for n in range(1, 11)]
 
 
 def test_where_the_webhook_is_the_only_way_who_waits_is_offered_places_through_it(
@@ -245,15 +269,17 @@ def test_an_account_that_is_locked_costs_no_attempt_and_a_cut_off_costs_one(
 
 
 def test_a_text_that_may_have_arrived_is_sent_once_more_and_then_left_to_the_desk(
-    clinic: Clinic, texting: Workers, web: WebServer
+    clinic: Clinic, texting: Workers, mail: MailServer, web: WebServer
 ) -> None:
-    clinic.run("UPDATE patient SET channel = 'sms'")
-    book(clinic, 1)
+    clinic.run("UPDATE patient SET channel = 'sms' WHERE mrn = 'P1'")
+    mail.answers = {"p2@patients.example": "550 unknown"}
+    book(clinic, 2)
     web.answer = lambda _: 0
     for _ in range(4):
         clinic.run("UPDATE notification SET due_at = now()")
         texting.burst()
-    assert len(web.posts) == 2 and reasons(clinic)["P1"] == ("failed", "sms", "sms-cut-off")
+    assert sorted(post.path[-1] for post in web.posts) == ["1", "1", "2", "2"]
+    assert set(reasons(clinic).values()) == {("failed", "sms", "sms-cut-off")}
 
 
 def test_a_redirection_is_no_text_that_was_sent_and_is_not_followed(

@@ -26,7 +26,7 @@ class Outgoing:
     """All that is written to a patient about one appointment. Mirrors `app.outgoing`; moments are aware.
 
     A refusal is about none, so that its `reference` is empty; the moments are those that were asked for. An
-    offer is about a place that is held until `held_until`.
+    offer is about a place that is held until `held_until`. `attempts` are those by this `channel`, with this one.
     """
 
     notification_id: int
