@@ -3676,14 +3676,16 @@ CREATE TYPE outgoing AS (
   site                 text,
   test                 text,
   names_test           boolean,
-  held_until           timestamptz
+  held_until           timestamptz,
+  leased_until         timestamptz
 );
-COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
+COMMENT ON TYPE outgoing IS
+  'All that is needed to write to a patient about one appointment; rows with one message_id are one message. leased_until names the lease.';
 
 CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
   SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, tried(n), coalesce(reference_of(b.appointment_id), ''),
          b.appointment_version, b.starts_at, b.ends_at, c.zone::text, c.name::text, c.phone, t.name::text, t.preparation, p.name::text,
-         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test, b.held_until
+         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test, b.held_until, n.leased_until
     FROM notification n
     JOIN message_about b USING (notification_id)
     JOIN patient p USING (patient_id)
@@ -3811,8 +3813,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION mark_sent IS 'The mail server has taken them, whatever else was thought of them meanwhile; how many had not been marked. Safe to repeat.';
 
-CREATE FUNCTION mark_failed(ids bigint[], code text, permanent boolean, retry_after integer DEFAULT NULL, ways text[] DEFAULT '{}',
-                            token text DEFAULT NULL) RETURNS integer
+CREATE FUNCTION mark_failed(ids bigint[], lease timestamptz, code text, permanent boolean, retry_after integer DEFAULT NULL,
+                            ways text[] DEFAULT '{}', token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3835,7 +3837,7 @@ BEGIN
                      AND channel_of(p, array_remove(ways, o.channel)) IS NOT NULL AS elsewhere
               FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
              WHERE o.notification_id = ANY (ids)) w
-     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0 AND n.leased_until IS NOT NULL
+     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0 AND n.leased_until = lease
     RETURNING n.notification_id, n.appointment_id, n.request_key
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
@@ -3849,8 +3851,8 @@ COMMENT ON FUNCTION mark_failed IS
   'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
   'server was away, or the process was told to stop. For good: failed; but a patient who can be reached by another of `ways` is '
-  'told by that at once, with ten attempts anew, which is noted as `bounced`, and happens once. It ends the lease, and without one there is nothing to mark: '
-  'safe to repeat.';
+  'told by that at once, with ten attempts anew, which is noted as `bounced`, and happens once. It ends the lease that was to '
+  'last until `lease`; whoever has another one since is not hindered: safe to repeat.';
 
 CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS TABLE (appointments integer, made integer)
@@ -3999,7 +4001,8 @@ BEGIN
   RETURN QUERY
     SELECT 0::bigint, '00000000-0000-0000-0000-000000000000'::uuid, kind, 1, f.reference, f.appointment_version, f.starts_at, f.ends_at,
            f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language,
-           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test, CASE WHEN f.status = 'pending' THEN f.held_until END
+           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test, CASE WHEN f.status = 'pending' THEN f.held_until END,
+           NULL::timestamptz
       FROM appointment_facts f JOIN patient p USING (patient_id) JOIN site c ON c.site_id = f.site_id
      WHERE f.appointment_id = which
         OR (kind IN ('confirmation', 'reminder') AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)

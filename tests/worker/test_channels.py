@@ -188,12 +188,18 @@ def test_a_refusal_that_is_noted_again_because_its_answer_was_lost_leaves_the_ot
         ((first,),) = notifications.lease(worker, ids, 60)
         assert first.channel == "email"
         for _ in range(2):
-            notifications.mark_refused(worker, ids, "smtp-550")
+            notifications.mark_refused(worker, [first], "smtp-550")
         assert reasons(clinic)["P1"] == ("waiting", "email", "smtp-550")
         ((second,),) = notifications.lease(worker, ids, 60)
         assert (second.channel, second.attempts) == ("sms", 1)
+        notifications.mark_refused(worker, [first], "smtp-550")
+        assert reasons(clinic)["P1"] == ("sending", "sms", "smtp-550"), "another worker has it by now"
         for _ in range(2):
-            notifications.mark_failed(worker, ids, "sms-away", retry_after=30)
+            notifications.mark_failed(worker, [second], "sms-away", retry_after=0)
+        ((third,),) = notifications.lease(worker, ids, 60)
+        notifications.mark_failed(worker, [second], "sms-away", retry_after=0)
+        assert notifications.lease(worker, ids, 60) == [], "nobody sends it beside them"
+        notifications.mark_failed(worker, [third], "sms-away", retry_after=0)
     assert clinic.row("SELECT attempts, reason FROM notification") == (1, "sms-away")
 
 
@@ -207,13 +213,13 @@ def test_the_other_way_begins_with_a_count_and_a_pause_of_its_own(clinic: Clinic
 
         def fails(code: str) -> bool:
             """Whether there was one more attempt, which then failed for the moment."""
-            for (row,) in notifications.lease(worker, [1], 60):
-                told.append((row.channel, row.attempts))
-                notifications.mark_failed(worker, [1], code)
+            for message in notifications.lease(worker, [1], 60):
+                told.append((message[0].channel, message[0].attempts))
+                notifications.mark_failed(worker, message, code)
             return clinic.row("SELECT failed_at IS NULL FROM notification") == (True,)
 
-        assert fails("smtp-451") and fails("smtp-451") and len(notifications.lease(worker, [1], 60)) == 1
-        notifications.mark_refused(worker, [1], "smtp-550")
+        assert fails("smtp-451") and fails("smtp-451")
+        notifications.mark_refused(worker, notifications.lease(worker, [1], 60)[0], "smtp-550")
         assert fails("sms-500")
         assert clinic.row("SELECT due_at < now() + interval '1 minute' FROM notification") == (True,)
         while fails("sms-500"):

@@ -106,15 +106,15 @@ def mark_sent(context: Context, ids: Sequence[int]) -> None:
     until_known(lambda: queries.mark_sent(context.connection(), ids))
 
 
-def mark_failed(context: Context, ids: Sequence[int], code: str, *, retry_after: int | None = None) -> None:
-    """The message was not sent now; with `retry_after` (seconds) that does not count as an attempt."""
-    until_known(lambda: queries.mark_failed(context.connection(), ids, code, retry_after, None))
+def mark_failed(context: Context, rows: Sequence[Outgoing], code: str, *, retry_after: int | None = None) -> None:
+    """What was leased at one time was not sent now; with `retry_after` (seconds) that does not count as an attempt."""
+    until_known(lambda: queries.mark_failed(context.connection(), rows, code, retry_after, None))
 
 
-def mark_refused(context: Context, ids: Sequence[int], code: str, *, elsewhere: bool = True) -> None:
+def mark_refused(context: Context, rows: Sequence[Outgoing], code: str, *, elsewhere: bool = True) -> None:
     """The message will never be taken that way: the patient is told by another, if there is one (and `elsewhere`)."""
     found = ways(context.settings) if elsewhere else []
-    until_known(lambda: queries.mark_failed(context.connection(), ids, code, None, found))
+    until_known(lambda: queries.mark_failed(context.connection(), rows, code, None, found))
 
 
 def write(context: Context, rows: Sequence[Outgoing], sender: str = "") -> Letter:

@@ -124,7 +124,9 @@ ATTEMPTS = {
         "send", "SELECT reference FROM app.lease_notifications(ARRAY[%s::bigint], 60, token => %s)", message_of
     ),
     "mark_sent": Attempt("send", "SELECT app.mark_sent(ARRAY[%s::bigint], %s)", message_of),
-    "mark_failed": Attempt("send", "SELECT app.mark_failed(ARRAY[%s::bigint], 'x', false, NULL, '{}', %s)", message_of),
+    "mark_failed": Attempt(
+        "send", "SELECT app.mark_failed(ARRAY[%s::bigint], now(), 'x', false, NULL, '{}', %s)", message_of
+    ),
     "book_for": Attempt("send", "SELECT verdict FROM app.book_for('a-desk', %s::jsonb, false, false, %s)", booking),
     "remind": Attempt("remind", "SELECT made FROM app.remind('1 day', NULL, false, %s)"),
     "look_at_messages": Attempt("see-patients", "SELECT reference FROM app.look_at_messages('{}', 5, %s)"),
