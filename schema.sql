@@ -440,6 +440,7 @@ CREATE TABLE notification (
   attempts         integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
   most_attempts    integer NOT NULL DEFAULT 10,
   leased_until     timestamptz,
+  perhaps_at       timestamptz,
   recipient        text NOT NULL DEFAULT 'patient' CHECK (recipient IN ('patient', 'webhook')),
   channel          text CHECK (channel IN ('email', 'sms', 'webhook')),
   bounced          text CHECK (bounced IN ('email', 'sms')),
@@ -462,6 +463,8 @@ COMMENT ON COLUMN notification.bounced IS 'The way by which the patient cannot b
 COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
 COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again, or by another way, allows ten more.';
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
+COMMENT ON COLUMN notification.perhaps_at IS
+  'By then it may have arrived, though nobody knows, or did arrive and is sent again; it stays, whatever becomes of a later attempt.';
 COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, declined, not-booked, …; or why it waits: quiet-hours.';
 CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
 CREATE INDEX notification_of_refusals ON notification (message_id) WHERE request_key IS NOT NULL;
@@ -2091,32 +2094,27 @@ COMMENT ON FUNCTION undoable IS
   'What somebody did to appointments (to those, if any are named; else of the last 200 steps) since then and nobody has changed after '
   'them, the last first. What was undone does not count, nor does its undoing.';
 
-CREATE FUNCTION take_back_messages(which bigint, kinds text[]) RETURNS boolean
+CREATE FUNCTION take_back_messages(which bigint, kinds text[], since timestamptz) RETURNS boolean
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  newest notification;
   stopped integer;
 BEGIN
   PERFORM FROM notification n WHERE n.appointment_id = which ORDER BY n.notification_id FOR NO KEY UPDATE;
-  SELECT * INTO newest FROM notification n
-   WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND n.recipient = 'patient' AND n.reason <> 'undone'
-   ORDER BY n.notification_id DESC LIMIT 1;
   WITH stop AS (
     UPDATE notification n SET cancelled_at = now(), reason = 'undone'
      WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND message_state(n) = 'waiting'
     RETURNING n.recipient
   )
   SELECT count(*) FILTER (WHERE s.recipient = 'patient') INTO stopped FROM stop s;
-  -- A lease that nobody has ended may have been used. Of two that were stopped the earlier was news that is still due.
+  -- Every message says how things are when it is leased. A lease that nobody has ended may have been used.
+  -- Of two that were stopped the earlier was news that is still due.
   RETURN stopped > 1 OR EXISTS (
-    SELECT FROM notification n
-     WHERE n.appointment_id = which AND n.kind = newest.kind AND n.moment = newest.moment
-       AND (n.sent_at IS NOT NULL OR n.leased_until IS NOT NULL));
+    SELECT FROM notification n WHERE n.appointment_id = which AND greatest(n.sent_at, n.perhaps_at, n.leased_until) >= since);
 END $$;
 COMMENT ON FUNCTION take_back_messages IS
-  'Stops what is not sent yet of these kinds; whether the last of them may have been sent, or an earlier one was stopped with it, so '
-  'that whoever is told must be told again.';
+  'Stops what is not sent yet of these kinds; whether any message may have gone out since then, which has told of what is taken back, or '
+  'two were stopped, so that whoever is told must be told again.';
 
 CREATE FUNCTION restore(which bigint, to_status appointment_status, wanted_slots integer[], wanted_during tstzrange, at_slot integer) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -2161,7 +2159,7 @@ BEGIN
     PERFORM free_places(ARRAY[old.appointment_id]);
     UPDATE appointment SET status = back, held_until = NULL, reason = CASE WHEN step.action = 'hold' THEN 'released' ELSE '' END, version = version + 1
      WHERE appointment_id = old.appointment_id;
-    was_sent := take_back_messages(old.appointment_id, '{confirmation,change}');
+    was_sent := take_back_messages(old.appointment_id, '{confirmation,change}', '-infinity');
     IF was_sent THEN
       INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'cancellation');
     END IF;
@@ -2169,7 +2167,7 @@ BEGIN
     place := run_of((step.before ->> 'slot')::integer, old.test_id);
     answer := restore(old.appointment_id, old.status, place.slots, place.during, (step.before ->> 'slot')::integer);
     IF answer = 'undone' AND old.status = 'booked' THEN
-      was_sent := take_back_messages(old.appointment_id, '{change}');
+      was_sent := take_back_messages(old.appointment_id, '{change}', step.at);
       IF was_sent THEN
         INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'change');
       END IF;
@@ -2177,14 +2175,16 @@ BEGIN
   ELSIF NOT old.active THEN
     answer := restore(old.appointment_id, back, old.slots, old.during, old.slot_id);
     IF answer = 'undone' AND step.action = 'cancel' THEN
-      was_sent := take_back_messages(old.appointment_id, '{cancellation}');
-      -- Told that it is cancelled, or of nothing yet, because that was dropped meanwhile: the patient is told that it stands.
+      was_sent := take_back_messages(old.appointment_id, '{cancellation}', step.at);
+      -- Told that it is cancelled, or not of all before that, because it was dropped meanwhile: the patient is told that it stands.
       IF was_sent OR NOT EXISTS (SELECT FROM notification n WHERE n.appointment_id = old.appointment_id AND n.kind = 'confirmation'
-                                                              AND n.recipient = 'patient' AND (n.sent_at IS NOT NULL OR is_waiting(n))) THEN
+                                                              AND n.recipient = 'patient' AND (n.sent_at IS NOT NULL OR is_waiting(n)))
+         OR EXISTS (SELECT FROM notification n WHERE n.appointment_id = old.appointment_id AND n.kind = 'change'
+                                                 AND n.reason = 'not-booked' AND n.cancelled_at >= step.at) THEN
         INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'confirmation');
       END IF;
       -- A reminder is made once for its time, so the one that was dropped meanwhile is the one that is sent.
-      UPDATE notification n SET cancelled_at = NULL, reason = '', leased_until = NULL, due_at = now()
+      UPDATE notification n SET cancelled_at = NULL, reason = '', perhaps_at = greatest(n.perhaps_at, n.leased_until), leased_until = NULL, due_at = now()
        WHERE n.appointment_id = old.appointment_id AND n.kind = 'reminder' AND n.reason = 'not-booked' AND n.cancelled_at >= step.at;
     END IF;
   ELSE
@@ -2203,7 +2203,7 @@ BEGIN
   RETURN CASE WHEN was_sent THEN 'message-sent' ELSE answer END;
 END $$;
 COMMENT ON FUNCTION undo_one IS
-  'Takes one step back: `undone`, `message-sent` when it is undone too but the patient had been told and is told again, or why not.';
+  'Takes one step back: `undone`, `message-sent` when it is undone too but the patient may have been told and is told again, or why not.';
 
 CREATE FUNCTION lock_for_undo(steps step[], besides integer[] DEFAULT '{}') RETURNS jsonb
 LANGUAGE plpgsql AS $$
@@ -2244,7 +2244,7 @@ BEGIN
   RETURN coalesce(told, answer);
 END $$;
 COMMENT ON FUNCTION undo_all IS
-  'Takes all of the steps back: `undone`, or `message-sent` when a patient had been told and is told again; NULL of no step. When one cannot '
+  'Takes all of the steps back: `undone`, or `message-sent` when a patient may have been told and is told again; NULL of no step. When one cannot '
   'be taken back it raises BK001, with why as its message and which appointment as its detail, so that the caller lets all be as it was.';
 
 CREATE FUNCTION undo(reference text DEFAULT NULL, token text DEFAULT NULL) RETURNS SETOF verdict
@@ -3594,7 +3594,7 @@ COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or
 CREATE FUNCTION overtaken(kind text, about message_about) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE WHEN kind = 'offer' AND (about.held_until > now()) IS NOT TRUE THEN 'offer-over'
               WHEN kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT about.stands THEN 'not-booked'
-              WHEN kind = 'refusal' AND NOT about.stands THEN 'booked' END
+              WHEN kind = 'cancellation' AND about.stands OR kind = 'refusal' AND NOT about.stands THEN 'booked' END
 $$;
 COMMENT ON FUNCTION overtaken IS 'Why a message that waits will never be sent, because of what has become of what it is about; NULL when it will.';
 
@@ -3767,13 +3767,21 @@ DECLARE
 BEGIN
   PERFORM enter(token, 'send');
   PERFORM set_config('synchronous_commit', 'off', true);
-  PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
+  PERFORM FROM notification n
+    WHERE n.notification_id = ANY (wanted || ARRAY(
+            SELECT o.notification_id FROM notification w JOIN notification o USING (appointment_id) WHERE w.notification_id = ANY (wanted)))
+    ORDER BY n.notification_id FOR NO KEY UPDATE;
+  -- Nobody is told that it is cancelled, moved or booked again before that arrives which was on its way then.
   wanted := ARRAY(SELECT n.notification_id FROM notification n
-                   WHERE n.notification_id = ANY (wanted) AND is_waiting(n) AND (n.leased_until IS NULL OR n.leased_until <= now()));
+                   WHERE n.notification_id = ANY (wanted) AND message_state(n) = 'waiting'
+                     AND (n.kind = 'reminder' OR NOT EXISTS (
+                          SELECT FROM notification o WHERE o.appointment_id = n.appointment_id AND o.recipient = n.recipient
+                                                       AND o.notification_id < n.notification_id AND message_state(o) = 'sending')));
   PERFORM drop_unsendable(wanted, ways);
   put_off := CASE WHEN EXISTS (SELECT FROM site WHERE quiet_from IS NOT NULL) THEN put_off_quiet(wanted, ways) ELSE '{}' END;
   WITH taken AS (
-    UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
+    UPDATE notification n SET perhaps_at = greatest(n.perhaps_at, n.leased_until), leased_until = now() + make_interval(secs => seconds),
+           attempts = n.attempts + 1,
            channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, array_remove(ways, n.bounced)) END
       FROM message_about b JOIN patient p USING (patient_id)
      WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND b.notification_id = n.notification_id
@@ -3788,7 +3796,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION lease_notifications IS
   'Takes messages for so many seconds and returns what must be written, each with its way among `ways`, those that the caller has. '
-  'Left out: what another holds or has sent, what is dropped here, and what waits for the end of quiet hours.';
+  'Left out: what another holds or has sent, what must not overtake an earlier message about its appointment, what is dropped '
+  'here, and what waits for the end of quiet hours.';
 
 CREATE FUNCTION mark_sent(ids bigint[], token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -3813,7 +3822,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION mark_sent IS 'The mail server has taken them, whatever else was thought of them meanwhile; how many had not been marked. Safe to repeat.';
 
-CREATE FUNCTION mark_failed(ids bigint[], lease timestamptz, code text, permanent boolean, retry_after integer DEFAULT NULL,
+CREATE FUNCTION mark_failed(ids bigint[], lease timestamptz, code text, permanent boolean, perhaps boolean, retry_after integer DEFAULT NULL,
                             ways text[] DEFAULT '{}', token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
@@ -3826,6 +3835,7 @@ BEGIN
   WITH marked AS (
     UPDATE notification n
        SET failed_at = CASE WHEN permanent AND NOT w.elsewhere THEN now() END, leased_until = NULL, reason = code,
+           perhaps_at = CASE WHEN perhaps THEN now() ELSE n.perhaps_at END,
            bounced = CASE WHEN w.elsewhere THEN n.channel ELSE n.bounced END,
            attempts = n.attempts - (retry_after IS NOT NULL AND NOT permanent)::integer,
            most_attempts = CASE WHEN w.elsewhere THEN n.attempts + 10 ELSE n.most_attempts END,
@@ -3851,7 +3861,7 @@ COMMENT ON FUNCTION mark_failed IS
   'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
   'server was away, or the process was told to stop. For good: failed; but a patient who can be reached by another of `ways` is '
-  'told by that at once, with ten attempts anew, which is noted as `bounced`, and happens once. It ends the lease that was to '
+  'told by that at once, with ten attempts anew, which is noted as `bounced`, and happens once. `perhaps`: it may have arrived all the same. It ends the lease that was to '
   'last until `lease`; whoever has another one since is not hindered: safe to repeat.';
 
 CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
@@ -3958,7 +3968,8 @@ BEGIN
     RETURN 'sending';
   END IF;
   UPDATE notification n
-     SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, bounced = NULL, reason = '', due_at = now(),
+     SET perhaps_at = greatest(n.perhaps_at, n.sent_at, n.leased_until),
+         sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, bounced = NULL, reason = '', due_at = now(),
          -- Somebody has decided to send another one.
          message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10

@@ -140,9 +140,9 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
             log.info("message %(message)d may have been sent: %(code)s", _said("perhaps-sent", ids[0], away.code))
             # No telephone knows a message that it has had: what may have been taken is sent once more, not ten times.
             if message[0].channel == "sms" and message[0].attempts >= 2:
-                notifications.mark_refused(context, message, away.code, elsewhere=False)
+                notifications.mark_refused(context, message, away.code, perhaps=True)
             else:
-                notifications.mark_failed(context, message, away.code)
+                notifications.mark_failed(context, message, away.code, perhaps=True)
         raise
     else:
         marks.add(ids)

@@ -61,7 +61,7 @@ class Done:
 class TakenBack:
     """What was taken back: how many slots are open again, and who is back where they were.
 
-    `message_sent`: one of them had been told already, and is told again.
+    `message_sent`: one of them may have been told already, and is told again.
     """
 
     slots: int
@@ -72,7 +72,7 @@ class TakenBack:
     def sentence(self) -> str:
         """What was taken back, in words."""
         back = f", and {len(self.back)} {'is' if len(self.back) == 1 else 'are'} back" if self.back else ""
-        known = " Who had been told already is told again." if self.message_sent else ""
+        known = " Who may have been told already is told again." if self.message_sent else ""
         return f"Taken back: {self.slots} slots are open again{back}.{known}"
 
 

@@ -125,7 +125,7 @@ ATTEMPTS = {
     ),
     "mark_sent": Attempt("send", "SELECT app.mark_sent(ARRAY[%s::bigint], %s)", message_of),
     "mark_failed": Attempt(
-        "send", "SELECT app.mark_failed(ARRAY[%s::bigint], now(), 'x', false, NULL, '{}', %s)", message_of
+        "send", "SELECT app.mark_failed(ARRAY[%s::bigint], now(), 'x', false, false, NULL, '{}', %s)", message_of
     ),
     "book_for": Attempt("send", "SELECT verdict FROM app.book_for('a-desk', %s::jsonb, false, false, %s)", booking),
     "remind": Attempt("remind", "SELECT made FROM app.remind('1 day', NULL, false, %s)"),
