@@ -2766,7 +2766,10 @@ BEGIN
     SELECT r.site_id FROM schedule h JOIN resource r USING (resource_id) WHERE h.schedule_id = which));
   SELECT * INTO old FROM schedule WHERE schedule_id = which FOR UPDATE;
   IF old.schedule_id IS NULL THEN
-    RETURN false;
+    -- Whoever asks again because the answer was lost may have ended them themselves.
+    RETURN EXISTS (SELECT FROM audit u
+                    WHERE u.at > now() - interval '1 hour' AND u.action = 'end-schedule' AND u.staff = acting.name
+                      AND u.before -> 'schedule_id' = to_jsonb(which) AND u.after -> 'last_day' = to_jsonb(last_day));
   ELSIF isempty(old.valid * daterange(NULL, last_day, '[]')) THEN
     DELETE FROM schedule WHERE schedule_id = which;
   ELSE
@@ -2776,7 +2779,8 @@ BEGIN
   RETURN true;
 END $$;
 COMMENT ON FUNCTION end_schedule IS
-  'No more slots are published from these hours after a day, for whoever was let in; published ones stay. False: no such hours.';
+  'No more slots are published from these hours after a day, for whoever was let in; published ones stay. False: no '
+  'such hours. Safe to repeat, also where nothing is left of them.';
 
 CREATE FUNCTION replace_schedules(which integer[], first_day date, rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
