@@ -2470,6 +2470,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION close_period IS 'Takes no more bookings in a period. Who is booked there stays booked: see whom it hits and move them.';
 
+CREATE FUNCTION find_closure(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM stay_within(enter(token, 'manage-schedules'), ARRAY[wanted_site]);
+  -- Who closes has this row until it is decided, also while a commit waits for its standby, when nobody sees the closure yet.
+  PERFORM FROM site WHERE site_id = wanted_site FOR SHARE;
+  RETURN (SELECT max(c.closure_id) FROM closure c
+           WHERE c.site_id = wanted_site AND c.resource_id IS NOT DISTINCT FROM wanted_resource AND c.during = period AND c.reason = why
+             AND c.reopened_at IS NULL);
+END $$;
+COMMENT ON FUNCTION find_closure IS
+  'The last closure in force that is just so, NULL when there is none: for whoever has asked for it and lost the answer. Waits for whoever is '
+  'closing there.';
+
 CREATE FUNCTION close_and_move(wanted_site integer, wanted_resource integer, period tstzrange, why text, moves jsonb,
                                all_or_nothing boolean, token text DEFAULT NULL) RETURNS SETOF verdict
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -4400,7 +4415,7 @@ GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, w
 GRANT EXECUTE ON FUNCTION
   find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, list_undoable_closings, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
-  publish, set_capacity, close_period, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules,
+  publish, set_capacity, close_period, find_closure, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules,
   replace_schedules,
   export_highest, export_patients, export_appointments, report_utilisation, report_noshow, report_lead_time
    TO bookcli_desk;

@@ -82,6 +82,9 @@ ATTEMPTS = {
         "SELECT slots FROM app.close_period(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)",
         start_of,
     ),
+    "find_closure": Attempt(
+        "manage-schedules", "SELECT app.find_closure(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)", start_of
+    ),
     "close_and_move": Attempt(
         "manage-schedules",
         "SELECT verdict FROM app.close_and_move(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', '[]', true, %s)",
