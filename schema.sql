@@ -16,9 +16,11 @@
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
 --      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
 --      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them, and so is
---      a site's row, by who publishes, closes and reopens, one at a time or ascending;
---   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else, except
---      that `undo` takes those of an appointment last, after all of these; who sends never waits for any of them;
+--      a site's row, by who publishes, closes and reopens, one at a time or ascending; rows of the catalog are saved
+--      ascending, in the mode for which nobody waits who only refers to them;
+--   2. then appointment rows ascending, then slot rows ascending by slot_id, then request keys ascending; notification rows
+--      ascending and with nothing else, except that `undo` takes those of all its appointments last, after all of these;
+--      who sends never waits for any of them;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
 -- Everything runs in READ COMMITTED, which `book` asserts.
@@ -1567,6 +1569,7 @@ BEGIN
     SELECT request_key, fingerprint, verdict, CASE WHEN NOT won THEN numbers END, appointment_id
       FROM unnest(items)
      WHERE won OR (appointment_id IS NULL AND verdict NOT IN ('again', 'key-reused', 'forbidden') AND verdict NOT LIKE '%-unknown')
+     ORDER BY request_key
         ON CONFLICT (request_key) DO UPDATE
        SET verdict = excluded.verdict, numbers = excluded.numbers, appointment_id = excluded.appointment_id
      WHERE r.appointment_id IS NULL AND r.fingerprint = excluded.fingerprint
@@ -2100,7 +2103,6 @@ LANGUAGE plpgsql AS $$
 DECLARE
   stopped integer;
 BEGIN
-  PERFORM FROM notification n WHERE n.appointment_id = which ORDER BY n.notification_id FOR NO KEY UPDATE;
   WITH stop AS (
     UPDATE notification n SET cancelled_at = now(), reason = 'undone'
      WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND message_state(n) = 'waiting'
@@ -2114,7 +2116,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION take_back_messages IS
   'Stops what is not sent yet of these kinds; whether any message may have gone out since then, which has told of what is taken back, or '
-  'two were stopped, so that whoever is told must be told again.';
+  'two were stopped, so that whoever is told must be told again. The caller has locked them.';
 
 CREATE FUNCTION restore(which bigint, to_status appointment_status, wanted_slots integer[], wanted_during tstzrange, at_slot integer) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -2219,6 +2221,7 @@ DECLARE
 BEGIN
   PERFORM lock_for_booking(wanted, patients);
   PERFORM lock_rows(wanted || besides, patients, targets);
+  PERFORM FROM notification n WHERE n.appointment_id = ANY (targets) ORDER BY n.notification_id FOR NO KEY UPDATE;
   RETURN (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
             FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
 END $$;
@@ -2643,8 +2646,9 @@ DECLARE
   w record; old site; new site;
 BEGIN
   PERFORM enter(token, 'manage-catalog');
+  PERFORM FROM site s WHERE s.code IN (SELECT d ->> 'code' FROM jsonb_array_elements(rows) d) ORDER BY s.site_id FOR NO KEY UPDATE;
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
-    SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR UPDATE;
+    SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR NO KEY UPDATE;
     IF old.site_id IS NULL THEN
       INSERT INTO site (code, name, zone, phone, active)
       VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce(w.doc ->> 'zone', 'UTC'),
@@ -2654,6 +2658,7 @@ BEGIN
              phone = coalesce(w.doc ->> 'phone', s.phone), active = coalesce((w.doc ->> 'active')::boolean, s.active)
        WHERE s.site_id = old.site_id RETURNING * INTO new;
       IF new.zone <> old.zone THEN
+        PERFORM FROM slot s WHERE s.site_id = new.site_id ORDER BY s.slot_id FOR NO KEY UPDATE;
         -- A moment has one wall-clock time in any zone, so this direction is never ambiguous.
         UPDATE slot s SET local_start = s.starts_at AT TIME ZONE new.zone, version = s.version + 1 WHERE s.site_id = new.site_id;
       END IF;
@@ -2674,8 +2679,9 @@ DECLARE
   w record; old test; new test;
 BEGIN
   PERFORM enter(token, 'manage-catalog');
+  PERFORM FROM test t WHERE t.code IN (SELECT d ->> 'code' FROM jsonb_array_elements(rows) d) ORDER BY t.test_id FOR NO KEY UPDATE;
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
-    SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR UPDATE;
+    SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR NO KEY UPDATE;
     IF old.test_id IS NULL THEN
       INSERT INTO test (code, name, duration_minutes)
       VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), (w.doc ->> 'duration_minutes')::integer);
@@ -2700,6 +2706,9 @@ DECLARE
   w record; old resource; new resource; old_tests text[]; new_tests text[]; at_site integer;
 BEGIN
   PERFORM enter(token, 'manage-catalog');
+  PERFORM FROM resource r JOIN site s USING (site_id)
+    WHERE (s.code::text, r.code::text) IN (SELECT d ->> 'site', d ->> 'code' FROM jsonb_array_elements(rows) d)
+    ORDER BY r.resource_id FOR NO KEY UPDATE OF r;
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT site_id INTO at_site FROM site s WHERE s.code = w.doc ->> 'site';
     new_tests := ARRAY(SELECT jsonb_array_elements_text(w.doc -> 'tests'));
@@ -2710,7 +2719,7 @@ BEGIN
       RETURN NEXT ROW(w.ord, 'test-unknown', NULL, w.doc ->> 'code')::saved;
       CONTINUE;
     END IF;
-    SELECT * INTO old FROM resource r WHERE r.site_id = at_site AND r.code = w.doc ->> 'code' FOR UPDATE;
+    SELECT * INTO old FROM resource r WHERE r.site_id = at_site AND r.code = w.doc ->> 'code' FOR NO KEY UPDATE;
     IF old.resource_id IS NULL THEN
       INSERT INTO resource (site_id, code, name, active)
       VALUES (at_site, w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce((w.doc ->> 'active')::boolean, true))
@@ -2929,6 +2938,8 @@ BEGIN
   PERFORM FROM waiting w
     WHERE w.patient_id IN (survivor.patient_id, duplicate.patient_id) AND w.ended_at IS NULL ORDER BY w.waiting_id FOR NO KEY UPDATE;
   PERFORM lock_for_booking('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
+  PERFORM FROM appointment a
+    WHERE a.patient_id IN (survivor.patient_id, duplicate.patient_id) ORDER BY a.appointment_id FOR NO KEY UPDATE;
   PERFORM release_expired('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
   PERFORM FROM patient p WHERE p.patient_id IN (survivor.patient_id, duplicate.patient_id) ORDER BY p.patient_id FOR NO KEY UPDATE;
   SELECT * INTO survivor FROM patient p WHERE p.mrn = survivor_mrn;
