@@ -16,9 +16,11 @@
 --   1. advisory transaction locks (class, id): 1 = slot, 2 = patient; all of a call in one statement, ascending;
 --      0 = changing the schema (0, 1) and 3 = sealing the audit (3, 0), each taken alone and never with another;
 --      a row of the waiting list is locked before all of these, and never waited for by whoever has one of them, and so is
---      a site's row, by who publishes, closes and reopens, one at a time or ascending;
---   2. then appointment rows, then slot rows ascending by slot_id; notification rows ascending and with nothing else, except
---      that `undo` takes those of an appointment last, after all of these; who sends never waits for any of them;
+--      a site's row, by who publishes, closes and reopens, one at a time or ascending; rows of the catalog are saved
+--      ascending, in the mode for which nobody waits who only refers to them;
+--   2. then appointment rows ascending, then slot rows ascending by slot_id, then request keys ascending; notification rows
+--      ascending and with nothing else, except that `undo` takes those of all its appointments last, after all of these;
+--      who sends never waits for any of them;
 --   3. after a lock is granted, what it protects is read again in a new statement: a snapshot taken before the
 --      wait is older than the wait (measured: 20 of 20 trials oversold in one statement).
 -- Everything runs in READ COMMITTED, which `book` asserts.
@@ -459,6 +461,7 @@ CREATE TABLE notification (
   attempts         integer NOT NULL DEFAULT 0 CHECK (attempts >= 0),
   most_attempts    integer NOT NULL DEFAULT 10,
   leased_until     timestamptz,
+  perhaps_at       timestamptz,
   recipient        text NOT NULL DEFAULT 'patient' CHECK (recipient IN ('patient', 'webhook')),
   channel          text CHECK (channel IN ('email', 'sms', 'webhook')),
   bounced          text CHECK (bounced IN ('email', 'sms')),
@@ -479,8 +482,10 @@ COMMENT ON COLUMN notification.recipient IS 'Who is told: the patient, or the cl
 COMMENT ON COLUMN notification.channel IS 'By which way it was tried last.';
 COMMENT ON COLUMN notification.bounced IS 'The way by which the patient cannot be reached, as was found out: after that they are told by the other.';
 COMMENT ON COLUMN notification.due_at IS 'When it may be tried; whoever claims it moves this on, so that a claim that was lost is made again.';
-COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again allows more.';
+COMMENT ON COLUMN notification.most_attempts IS 'After so many it has failed; whoever has it tried again, or by another way, allows ten more.';
 COMMENT ON COLUMN notification.leased_until IS 'Until then somebody is sending it and nobody else does, by the database''s clock.';
+COMMENT ON COLUMN notification.perhaps_at IS
+  'By then it may have arrived, though nobody knows, or did arrive and is sent again; it stays, whatever becomes of a later attempt.';
 COMMENT ON COLUMN notification.reason IS 'Why it failed or was not sent, a code: smtp-550, no-address, declined, not-booked, …; or why it waits: quiet-hours.';
 CREATE INDEX notification_waiting ON notification (due_at) WHERE num_nonnulls(sent_at, failed_at, cancelled_at) = 0;
 CREATE INDEX notification_of_refusals ON notification (message_id) WHERE request_key IS NOT NULL;
@@ -1629,6 +1634,7 @@ BEGIN
     SELECT request_key, fingerprint, verdict, CASE WHEN NOT won THEN numbers END, appointment_id
       FROM unnest(items)
      WHERE won OR (appointment_id IS NULL AND verdict NOT IN ('again', 'key-reused', 'forbidden') AND verdict NOT LIKE '%-unknown')
+     ORDER BY request_key
         ON CONFLICT (request_key) DO UPDATE
        SET verdict = excluded.verdict, numbers = excluded.numbers, appointment_id = excluded.appointment_id
      WHERE r.appointment_id IS NULL AND r.fingerprint = excluded.fingerprint
@@ -2174,32 +2180,26 @@ COMMENT ON FUNCTION undoable IS
   'What somebody did to appointments (to those, if any are named; else of the last 200 steps) since then and nobody has changed after '
   'them, the last first. What was undone does not count, nor does its undoing.';
 
-CREATE FUNCTION take_back_messages(which bigint, kinds text[]) RETURNS boolean
+CREATE FUNCTION take_back_messages(which bigint, kinds text[], since timestamptz) RETURNS boolean
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
-  newest notification;
   stopped integer;
 BEGIN
-  PERFORM FROM notification n WHERE n.appointment_id = which ORDER BY n.notification_id FOR NO KEY UPDATE;
-  SELECT * INTO newest FROM notification n
-   WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND n.recipient = 'patient' AND n.reason <> 'undone'
-   ORDER BY n.notification_id DESC LIMIT 1;
   WITH stop AS (
     UPDATE notification n SET cancelled_at = now(), reason = 'undone'
      WHERE n.appointment_id = which AND n.kind = ANY (kinds) AND message_state(n) = 'waiting'
     RETURNING n.recipient
   )
   SELECT count(*) FILTER (WHERE s.recipient = 'patient') INTO stopped FROM stop s;
-  -- A lease that nobody has ended may have been used. Of two that were stopped the earlier was news that is still due.
+  -- Every message says how things are when it is leased. A lease that nobody has ended may have been used.
+  -- Of two that were stopped the earlier was news that is still due.
   RETURN stopped > 1 OR EXISTS (
-    SELECT FROM notification n
-     WHERE n.appointment_id = which AND n.kind = newest.kind AND n.moment = newest.moment
-       AND (n.sent_at IS NOT NULL OR n.leased_until IS NOT NULL));
+    SELECT FROM notification n WHERE n.appointment_id = which AND greatest(n.sent_at, n.perhaps_at, n.leased_until) >= since);
 END $$;
 COMMENT ON FUNCTION take_back_messages IS
-  'Stops what is not sent yet of these kinds; whether the last of them may have been sent, or an earlier one was stopped with it, so '
-  'that whoever is told must be told again.';
+  'Stops what is not sent yet of these kinds; whether any message may have gone out since then, which has told of what is taken back, or '
+  'two were stopped, so that whoever is told must be told again. The caller has locked them.';
 
 CREATE FUNCTION restore(which bigint, to_status appointment_status, wanted_slots integer[], wanted_during tstzrange, at_slot integer) RETURNS text
 LANGUAGE plpgsql AS $$
@@ -2244,7 +2244,7 @@ BEGIN
     PERFORM free_places(ARRAY[old.appointment_id]);
     UPDATE appointment SET status = back, held_until = NULL, reason = CASE WHEN step.action = 'hold' THEN 'released' ELSE '' END, version = version + 1
      WHERE appointment_id = old.appointment_id;
-    was_sent := take_back_messages(old.appointment_id, '{confirmation,change}');
+    was_sent := take_back_messages(old.appointment_id, '{confirmation,change}', '-infinity');
     IF was_sent THEN
       INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'cancellation');
     END IF;
@@ -2252,7 +2252,7 @@ BEGIN
     place := run_of((step.before ->> 'slot')::integer, old.test_id);
     answer := restore(old.appointment_id, old.status, place.slots, place.during, (step.before ->> 'slot')::integer);
     IF answer = 'undone' AND old.status = 'booked' THEN
-      was_sent := take_back_messages(old.appointment_id, '{change}');
+      was_sent := take_back_messages(old.appointment_id, '{change}', step.at);
       IF was_sent THEN
         INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'change');
       END IF;
@@ -2260,14 +2260,16 @@ BEGIN
   ELSIF NOT old.active THEN
     answer := restore(old.appointment_id, back, old.slots, old.during, old.slot_id);
     IF answer = 'undone' AND step.action = 'cancel' THEN
-      was_sent := take_back_messages(old.appointment_id, '{cancellation}');
-      -- Told that it is cancelled, or of nothing yet, because that was dropped meanwhile: the patient is told that it stands.
+      was_sent := take_back_messages(old.appointment_id, '{cancellation}', step.at);
+      -- Told that it is cancelled, or not of all before that, because it was dropped meanwhile: the patient is told that it stands.
       IF was_sent OR NOT EXISTS (SELECT FROM notification n WHERE n.appointment_id = old.appointment_id AND n.kind = 'confirmation'
-                                                              AND n.recipient = 'patient' AND (n.sent_at IS NOT NULL OR is_waiting(n))) THEN
+                                                              AND n.recipient = 'patient' AND (n.sent_at IS NOT NULL OR is_waiting(n)))
+         OR EXISTS (SELECT FROM notification n WHERE n.appointment_id = old.appointment_id AND n.kind = 'change'
+                                                 AND n.reason = 'not-booked' AND n.cancelled_at >= step.at) THEN
         INSERT INTO notification (appointment_id, kind) VALUES (old.appointment_id, 'confirmation');
       END IF;
       -- A reminder is made once for its time, so the one that was dropped meanwhile is the one that is sent.
-      UPDATE notification n SET cancelled_at = NULL, reason = '', leased_until = NULL, due_at = now()
+      UPDATE notification n SET cancelled_at = NULL, reason = '', perhaps_at = greatest(n.perhaps_at, n.leased_until), leased_until = NULL, due_at = now()
        WHERE n.appointment_id = old.appointment_id AND n.kind = 'reminder' AND n.reason = 'not-booked' AND n.cancelled_at >= step.at;
     END IF;
   ELSE
@@ -2286,7 +2288,7 @@ BEGIN
   RETURN CASE WHEN was_sent THEN 'message-sent' ELSE answer END;
 END $$;
 COMMENT ON FUNCTION undo_one IS
-  'Takes one step back: `undone`, `message-sent` when it is undone too but the patient had been told and is told again, or why not.';
+  'Takes one step back: `undone`, `message-sent` when it is undone too but the patient may have been told and is told again, or why not.';
 
 CREATE FUNCTION lock_for_undo(steps step[], besides integer[] DEFAULT '{}') RETURNS jsonb
 LANGUAGE plpgsql AS $$
@@ -2302,6 +2304,7 @@ DECLARE
 BEGIN
   PERFORM lock_for_booking(wanted, patients);
   PERFORM lock_rows(wanted || besides, patients, targets);
+  PERFORM FROM notification n WHERE n.appointment_id = ANY (targets) ORDER BY n.notification_id FOR NO KEY UPDATE;
   RETURN (SELECT jsonb_agg(jsonb_build_object('site', f.site, 'zone', f.zone, 'resource', f.resource, 'starts_at', f.starts_at, 'slots', f.slots))
             FROM appointment_facts f WHERE f.appointment_id = ANY (targets));
 END $$;
@@ -2327,7 +2330,7 @@ BEGIN
   RETURN coalesce(told, answer);
 END $$;
 COMMENT ON FUNCTION undo_all IS
-  'Takes all of the steps back: `undone`, or `message-sent` when a patient had been told and is told again; NULL of no step. When one cannot '
+  'Takes all of the steps back: `undone`, or `message-sent` when a patient may have been told and is told again; NULL of no step. When one cannot '
   'be taken back it raises BK001, with why as its message and which appointment as its detail, so that the caller lets all be as it was.';
 
 CREATE FUNCTION undo(reference text DEFAULT NULL, token text DEFAULT NULL) RETURNS SETOF verdict
@@ -2555,6 +2558,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION close_period IS 'Takes no more bookings in a period. Who is booked there stays booked: see whom it hits and move them.';
 
+CREATE FUNCTION find_closure(wanted_site integer, wanted_resource integer, period tstzrange, why text, token text DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM stay_within(enter(token, 'manage-schedules'), ARRAY[wanted_site]);
+  -- Who closes has this row until it is decided, also while a commit waits for its standby, when nobody sees the closure yet.
+  PERFORM FROM site WHERE site_id = wanted_site FOR SHARE;
+  RETURN (SELECT max(c.closure_id) FROM closure c
+           WHERE c.site_id = wanted_site AND c.resource_id IS NOT DISTINCT FROM wanted_resource AND c.during = period AND c.reason = why
+             AND c.reopened_at IS NULL);
+END $$;
+COMMENT ON FUNCTION find_closure IS
+  'The last closure in force that is just so, NULL when there is none: for whoever has asked for it and lost the answer. Waits for whoever is '
+  'closing there.';
+
 CREATE FUNCTION close_and_move(wanted_site integer, wanted_resource integer, period tstzrange, why text, moves jsonb,
                                all_or_nothing boolean, token text DEFAULT NULL) RETURNS SETOF verdict
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -2567,6 +2585,7 @@ BEGIN
   IF NOT may(acting, 'book') THEN
     PERFORM deny('forbidden', 'book', acting);
   END IF;
+  PERFORM stay_within(acting, ARRAY[wanted_site]);
   -- The site's row before any slot's, as whoever closes or opens takes it.
   PERFORM FROM site WHERE site_id = wanted_site FOR NO KEY UPDATE;
   IF jsonb_array_length(moves) > 0 THEN
@@ -2715,9 +2734,11 @@ DECLARE
   acting acting := enter(token, 'manage-catalog');
   w record; old site; new site;
 BEGIN
+  -- A new one is nobody's who is bound.
+  PERFORM stay_within(acting, ARRAY[(SELECT s.site_id FROM site s WHERE s.code = d ->> 'code')]) FROM jsonb_array_elements(rows) d;
+  PERFORM FROM site s WHERE s.code IN (SELECT d ->> 'code' FROM jsonb_array_elements(rows) d) ORDER BY s.site_id FOR NO KEY UPDATE;
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
-    SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR UPDATE;
-    PERFORM stay_within(acting, ARRAY[old.site_id]);  -- a new one is nobody's who is bound
+    SELECT * INTO old FROM site s WHERE s.code = w.doc ->> 'code' FOR NO KEY UPDATE;
     IF old.site_id IS NULL THEN
       INSERT INTO site (code, name, zone, phone, active)
       VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce(w.doc ->> 'zone', 'UTC'),
@@ -2727,6 +2748,7 @@ BEGIN
              phone = coalesce(w.doc ->> 'phone', s.phone), active = coalesce((w.doc ->> 'active')::boolean, s.active)
        WHERE s.site_id = old.site_id RETURNING * INTO new;
       IF new.zone <> old.zone THEN
+        PERFORM FROM slot s WHERE s.site_id = new.site_id ORDER BY s.slot_id FOR NO KEY UPDATE;
         -- A moment has one wall-clock time in any zone, so this direction is never ambiguous.
         UPDATE slot s SET local_start = s.starts_at AT TIME ZONE new.zone, version = s.version + 1 WHERE s.site_id = new.site_id;
       END IF;
@@ -2749,8 +2771,9 @@ DECLARE
 BEGIN
   -- A test is what it is at every site.
   PERFORM stay_within(acting, ARRAY(SELECT p.site_id FROM site p));
+  PERFORM FROM test t WHERE t.code IN (SELECT d ->> 'code' FROM jsonb_array_elements(rows) d) ORDER BY t.test_id FOR NO KEY UPDATE;
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
-    SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR UPDATE;
+    SELECT * INTO old FROM test t WHERE t.code = w.doc ->> 'code' FOR NO KEY UPDATE;
     IF old.test_id IS NULL THEN
       INSERT INTO test (code, name, duration_minutes)
       VALUES (w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), (w.doc ->> 'duration_minutes')::integer);
@@ -2775,6 +2798,10 @@ DECLARE
   acting acting := enter(token, 'manage-catalog');
   w record; old resource; new resource; old_tests text[]; new_tests text[]; at_site integer;
 BEGIN
+  PERFORM stay_within(acting, ARRAY(SELECT s.site_id FROM site s WHERE s.code IN (SELECT d ->> 'site' FROM jsonb_array_elements(rows) d)));
+  PERFORM FROM resource r JOIN site s USING (site_id)
+    WHERE (s.code::text, r.code::text) IN (SELECT d ->> 'site', d ->> 'code' FROM jsonb_array_elements(rows) d)
+    ORDER BY r.resource_id FOR NO KEY UPDATE OF r;
   FOR w IN SELECT d.ord::integer, doc FROM jsonb_array_elements(rows) WITH ORDINALITY AS d (doc, ord) LOOP
     SELECT site_id INTO at_site FROM site s WHERE s.code = w.doc ->> 'site';
     new_tests := ARRAY(SELECT jsonb_array_elements_text(w.doc -> 'tests'));
@@ -2785,8 +2812,7 @@ BEGIN
       RETURN NEXT ROW(w.ord, 'test-unknown', NULL, w.doc ->> 'code')::saved;
       CONTINUE;
     END IF;
-    PERFORM stay_within(acting, ARRAY[at_site]);
-    SELECT * INTO old FROM resource r WHERE r.site_id = at_site AND r.code = w.doc ->> 'code' FOR UPDATE;
+    SELECT * INTO old FROM resource r WHERE r.site_id = at_site AND r.code = w.doc ->> 'code' FOR NO KEY UPDATE;
     IF old.resource_id IS NULL THEN
       INSERT INTO resource (site_id, code, name, active)
       VALUES (at_site, w.doc ->> 'code', coalesce(w.doc ->> 'name', w.doc ->> 'code'), coalesce((w.doc ->> 'active')::boolean, true))
@@ -2857,7 +2883,10 @@ BEGIN
     SELECT r.site_id FROM schedule h JOIN resource r USING (resource_id) WHERE h.schedule_id = which));
   SELECT * INTO old FROM schedule WHERE schedule_id = which FOR UPDATE;
   IF old.schedule_id IS NULL THEN
-    RETURN false;
+    -- Whoever asks again because the answer was lost may have ended them themselves.
+    RETURN EXISTS (SELECT FROM audit u
+                    WHERE u.at > now() - interval '1 hour' AND u.action = 'end-schedule' AND u.staff = acting.name
+                      AND u.before -> 'schedule_id' = to_jsonb(which) AND u.after -> 'last_day' = to_jsonb(last_day));
   ELSIF isempty(old.valid * daterange(NULL, last_day, '[]')) THEN
     DELETE FROM schedule WHERE schedule_id = which;
   ELSE
@@ -2867,7 +2896,8 @@ BEGIN
   RETURN true;
 END $$;
 COMMENT ON FUNCTION end_schedule IS
-  'No more slots are published from these hours after a day, for whoever was let in; published ones stay. False: no such hours.';
+  'No more slots are published from these hours after a day, for whoever was let in; published ones stay. False: no '
+  'such hours. Safe to repeat, also where nothing is left of them.';
 
 CREATE FUNCTION replace_schedules(which integer[], first_day date, rows jsonb, token text DEFAULT NULL) RETURNS SETOF saved
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -3010,6 +3040,8 @@ BEGIN
   PERFORM FROM waiting w
     WHERE w.patient_id IN (survivor.patient_id, duplicate.patient_id) AND w.ended_at IS NULL ORDER BY w.waiting_id FOR NO KEY UPDATE;
   PERFORM lock_for_booking('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
+  PERFORM FROM appointment a
+    WHERE a.patient_id IN (survivor.patient_id, duplicate.patient_id) ORDER BY a.appointment_id FOR NO KEY UPDATE;
   PERFORM release_expired('{}', ARRAY[survivor.patient_id, duplicate.patient_id]);
   PERFORM FROM patient p WHERE p.patient_id IN (survivor.patient_id, duplicate.patient_id) ORDER BY p.patient_id FOR NO KEY UPDATE;
   SELECT * INTO survivor FROM patient p WHERE p.mrn = survivor_mrn;
@@ -3691,6 +3723,10 @@ CREATE FUNCTION is_waiting(n notification) RETURNS boolean LANGUAGE sql IMMUTABL
 $$ SELECT num_nonnulls(n.sent_at, n.failed_at, n.cancelled_at) = 0 $$;
 COMMENT ON FUNCTION is_waiting IS 'Whether it has yet to be sent.';
 
+CREATE FUNCTION tried(n notification) RETURNS integer LANGUAGE sql IMMUTABLE AS
+$$ SELECT n.attempts - n.most_attempts + 10 $$;
+COMMENT ON FUNCTION tried IS 'Of its ten attempts, how many were made by the way by which it goes now, and since somebody had it tried again.';
+
 CREATE FUNCTION message_state(n notification) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE WHEN n.sent_at IS NOT NULL THEN 'sent' WHEN n.failed_at IS NOT NULL THEN 'failed'
               WHEN n.cancelled_at IS NOT NULL THEN 'cancelled' WHEN n.leased_until > now() THEN 'sending' ELSE 'waiting' END
@@ -3714,7 +3750,7 @@ COMMENT ON VIEW message_about IS 'What each message is about: an appointment, or
 CREATE FUNCTION overtaken(kind text, about message_about) RETURNS text LANGUAGE sql STABLE AS $$
   SELECT CASE WHEN kind = 'offer' AND (about.held_until > now()) IS NOT TRUE THEN 'offer-over'
               WHEN kind NOT IN ('cancellation', 'refusal', 'offer') AND NOT about.stands THEN 'not-booked'
-              WHEN kind = 'refusal' AND NOT about.stands THEN 'booked' END
+              WHEN kind = 'cancellation' AND about.stands OR kind = 'refusal' AND NOT about.stands THEN 'booked' END
 $$;
 COMMENT ON FUNCTION overtaken IS 'Why a message that waits will never be sent, because of what has become of what it is about; NULL when it will.';
 
@@ -3796,14 +3832,16 @@ CREATE TYPE outgoing AS (
   site                 text,
   test                 text,
   names_test           boolean,
-  held_until           timestamptz
+  held_until           timestamptz,
+  leased_until         timestamptz
 );
-COMMENT ON TYPE outgoing IS 'All that is needed to write to a patient about one appointment; rows with one message_id are one message.';
+COMMENT ON TYPE outgoing IS
+  'All that is needed to write to a patient about one appointment; rows with one message_id are one message. leased_until names the lease.';
 
 CREATE FUNCTION outgoing_of(ids bigint[]) RETURNS SETOF outgoing LANGUAGE sql STABLE AS $$
-  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, n.attempts, coalesce(reference_of(b.appointment_id), ''),
+  SELECT n.notification_id, coalesce(first.message_id, n.message_id), n.kind, tried(n), coalesce(reference_of(b.appointment_id), ''),
          b.appointment_version, b.starts_at, b.ends_at, c.zone::text, c.name::text, c.phone, t.name::text, t.preparation, p.name::text,
-         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test, b.held_until
+         p.email, p.phone, p.language, n.channel, c.code::text, t.code::text, c.names_test, b.held_until, n.leased_until
     FROM notification n
     JOIN message_about b USING (notification_id)
     JOIN patient p USING (patient_id)
@@ -3885,13 +3923,21 @@ DECLARE
 BEGIN
   PERFORM enter(token, 'send');
   PERFORM set_config('synchronous_commit', 'off', true);
-  PERFORM FROM notification n WHERE n.notification_id = ANY (wanted) ORDER BY n.notification_id FOR NO KEY UPDATE;
+  PERFORM FROM notification n
+    WHERE n.notification_id = ANY (wanted || ARRAY(
+            SELECT o.notification_id FROM notification w JOIN notification o USING (appointment_id) WHERE w.notification_id = ANY (wanted)))
+    ORDER BY n.notification_id FOR NO KEY UPDATE;
+  -- Nobody is told that it is cancelled, moved or booked again before that arrives which was on its way then.
   wanted := ARRAY(SELECT n.notification_id FROM notification n
-                   WHERE n.notification_id = ANY (wanted) AND is_waiting(n) AND (n.leased_until IS NULL OR n.leased_until <= now()));
+                   WHERE n.notification_id = ANY (wanted) AND message_state(n) = 'waiting'
+                     AND (n.kind = 'reminder' OR NOT EXISTS (
+                          SELECT FROM notification o WHERE o.appointment_id = n.appointment_id AND o.recipient = n.recipient
+                                                       AND o.notification_id < n.notification_id AND message_state(o) = 'sending')));
   PERFORM drop_unsendable(wanted, ways);
   put_off := CASE WHEN EXISTS (SELECT FROM site WHERE quiet_from IS NOT NULL) THEN put_off_quiet(wanted, ways) ELSE '{}' END;
   WITH taken AS (
-    UPDATE notification n SET leased_until = now() + make_interval(secs => seconds), attempts = n.attempts + 1,
+    UPDATE notification n SET perhaps_at = greatest(n.perhaps_at, n.leased_until), leased_until = now() + make_interval(secs => seconds),
+           attempts = n.attempts + 1,
            channel = CASE n.recipient WHEN 'webhook' THEN 'webhook' ELSE channel_of(p, array_remove(ways, n.bounced)) END
       FROM message_about b JOIN patient p USING (patient_id)
      WHERE n.notification_id = ANY (wanted) AND n.notification_id <> ALL (put_off) AND is_waiting(n) AND b.notification_id = n.notification_id
@@ -3906,7 +3952,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION lease_notifications IS
   'Takes messages for so many seconds and returns what must be written, each with its way among `ways`, those that the caller has. '
-  'Left out: what another holds or has sent, what is dropped here, and what waits for the end of quiet hours.';
+  'Left out: what another holds or has sent, what must not overtake an earlier message about its appointment, what is dropped '
+  'here, and what waits for the end of quiet hours.';
 
 CREATE FUNCTION mark_sent(ids bigint[], token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
@@ -3931,8 +3978,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION mark_sent IS 'The mail server has taken them, whatever else was thought of them meanwhile; how many had not been marked. Safe to repeat.';
 
-CREATE FUNCTION mark_failed(ids bigint[], code text, permanent boolean, retry_after integer DEFAULT NULL, ways text[] DEFAULT '{}',
-                            token text DEFAULT NULL) RETURNS integer
+CREATE FUNCTION mark_failed(ids bigint[], lease timestamptz, code text, permanent boolean, perhaps boolean, retry_after integer DEFAULT NULL,
+                            ways text[] DEFAULT '{}', token text DEFAULT NULL) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -3944,18 +3991,19 @@ BEGIN
   WITH marked AS (
     UPDATE notification n
        SET failed_at = CASE WHEN permanent AND NOT w.elsewhere THEN now() END, leased_until = NULL, reason = code,
+           perhaps_at = CASE WHEN perhaps THEN now() ELSE n.perhaps_at END,
            bounced = CASE WHEN w.elsewhere THEN n.channel ELSE n.bounced END,
            attempts = n.attempts - (retry_after IS NOT NULL AND NOT permanent)::integer,
-           most_attempts = n.most_attempts + CASE WHEN w.elsewhere THEN n.attempts ELSE 0 END,
+           most_attempts = CASE WHEN w.elsewhere THEN n.attempts + 10 ELSE n.most_attempts END,
            due_at = now() + CASE WHEN w.elsewhere THEN interval '0' ELSE coalesce(
              make_interval(secs => retry_after),
-             least(interval '15 seconds' * 2 ^ least(n.attempts, 20), interval '1 hour') * (0.75 + random() / 2)) END
+             least(interval '15 seconds' * 2 ^ least(tried(n), 20), interval '1 hour') * (0.75 + random() / 2)) END
       FROM (SELECT o.notification_id,
                    permanent AND o.recipient = 'patient' AND o.bounced IS NULL
                      AND channel_of(p, array_remove(ways, o.channel)) IS NOT NULL AS elsewhere
               FROM notification o JOIN message_about b USING (notification_id) JOIN patient p USING (patient_id)
              WHERE o.notification_id = ANY (ids)) w
-     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0 AND n.leased_until IS NOT NULL
+     WHERE n.notification_id = w.notification_id AND is_waiting(n) AND n.attempts > 0 AND n.leased_until = lease
     RETURNING n.notification_id, n.appointment_id, n.request_key
   ), noted AS (
     INSERT INTO audit (action, patient_id, appointment_id, after)
@@ -3969,8 +4017,8 @@ COMMENT ON FUNCTION mark_failed IS
   'They could not be sent. Not for good: tried again after 30 s, doubled with every attempt up to an hour, give or take a '
   'quarter, so that what failed together does not come back together. With `retry_after` seconds it was no attempt: the mail '
   'server was away, or the process was told to stop. For good: failed; but a patient who can be reached by another of `ways` is '
-  'told by that at once, which is noted as `bounced`, and happens once. It ends the lease, and without one there is nothing to mark: '
-  'safe to repeat.';
+  'told by that at once, with ten attempts anew, which is noted as `bounced`, and happens once. `perhaps`: it may have arrived all the same. It ends the lease that was to '
+  'last until `lease`; whoever has another one since is not hindered: safe to repeat.';
 
 CREATE FUNCTION remind(within interval DEFAULT NULL, only_site text DEFAULT NULL, dry boolean DEFAULT false, token text DEFAULT NULL)
 RETURNS TABLE (appointments integer, made integer)
@@ -4076,7 +4124,8 @@ BEGIN
     RETURN 'sending';
   END IF;
   UPDATE notification n
-     SET sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, bounced = NULL, reason = '', due_at = now(),
+     SET perhaps_at = greatest(n.perhaps_at, n.sent_at, n.leased_until),
+         sent_at = NULL, failed_at = NULL, cancelled_at = NULL, leased_until = NULL, bounced = NULL, reason = '', due_at = now(),
          -- Somebody has decided to send another one.
          message_id = CASE WHEN n.sent_at IS NULL THEN n.message_id ELSE another END,
          most_attempts = n.attempts + 10
@@ -4119,7 +4168,8 @@ BEGIN
   RETURN QUERY
     SELECT 0::bigint, '00000000-0000-0000-0000-000000000000'::uuid, kind, 1, f.reference, f.appointment_version, f.starts_at, f.ends_at,
            f.zone, f.site_name, f.site_phone, f.test_name, f.preparation, f.patient_name, p.email, p.phone, p.language,
-           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test, CASE WHEN f.status = 'pending' THEN f.held_until END
+           coalesce(channel_of(p, '{email,sms}'), 'email'), f.site, f.test, c.names_test, CASE WHEN f.status = 'pending' THEN f.held_until END,
+           NULL::timestamptz
       FROM appointment_facts f JOIN patient p USING (patient_id) JOIN site c ON c.site_id = f.site_id
      WHERE f.appointment_id = which
         OR (kind IN ('confirmation', 'reminder') AND f.visit_id = (SELECT a.visit_id FROM appointment a WHERE a.appointment_id = which) AND f.active)
@@ -4507,7 +4557,7 @@ GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, w
 GRANT EXECUTE ON FUNCTION
   find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, list_undoable_closings, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
-  publish, set_capacity, close_period, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules,
+  publish, set_capacity, close_period, find_closure, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules,
   replace_schedules,
   export_highest, export_patients, export_appointments, report_utilisation, report_noshow, report_lead_time
    TO bookcli_desk;

@@ -127,22 +127,22 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
     except InvalidInput as wrong:
         # A template or a setting: somebody will put it right.
         log.error("message %(message)d cannot be written: %(code)s", _said("not-written", ids[0], wrong.code))
-        notifications.mark_failed(context, ids, wrong.code)
+        notifications.mark_failed(context, message, wrong.code)
     except NotSent as problem:
         log.info("message %(message)d was not sent: %(code)s", _said("not-sent", ids[0], problem.code))
         mark = notifications.mark_refused if problem.permanent else notifications.mark_failed
-        mark(context, ids, problem.code)
+        mark(context, message, problem.code)
     except ServerAway as away:
         if away.stuck:
             log.info("message %(message)d was not sent: %(code)s", _said("not-sent", ids[0], away.code))
-            notifications.mark_failed(context, ids, away.code)
+            notifications.mark_failed(context, message, away.code)
         if away.tried:
             log.info("message %(message)d may have been sent: %(code)s", _said("perhaps-sent", ids[0], away.code))
             # No telephone knows a message that it has had: what may have been taken is sent once more, not ten times.
             if message[0].channel == "sms" and message[0].attempts >= 2:
-                notifications.mark_refused(context, ids, away.code, elsewhere=False)
+                notifications.mark_refused(context, message, away.code, perhaps=True)
             else:
-                notifications.mark_failed(context, ids, away.code)
+                notifications.mark_failed(context, message, away.code, perhaps=True)
         raise
     else:
         marks.add(ids)
@@ -152,12 +152,12 @@ def _send_one(context: Context, carriers: Carriers, message: tuple[Outgoing, ...
 
 
 def _give_back(context: Context, messages: Sequence[tuple[Outgoing, ...]], code: str, seconds: int) -> None:
-    ids = [row.notification_id for message in messages for row in message]
-    if ids:
+    rows = [row for message in messages for row in message]
+    if rows:
         log.info(
-            "%(messages)d messages are put off: %(code)s", {"event": "put-off", "messages": len(ids), "code": code}
+            "%(messages)d messages are put off: %(code)s", {"event": "put-off", "messages": len(rows), "code": code}
         )
-        notifications.mark_failed(context, ids, code, retry_after=seconds)
+        notifications.mark_failed(context, rows, code, retry_after=seconds)
 
 
 def _said(event: str, message: int, code: str) -> dict[str, object]:

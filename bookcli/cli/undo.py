@@ -53,7 +53,7 @@ def undo(
     records = [views.appointment(one) for one in undone.verdicts]
     said = "\n".join(f"Undone: {undone.action}. {views.changed(record)}" for record in records)
     desk.output.show(views.APPOINTMENTS, records, sentence=said, extra={"undone": undone.action})
-    desk.talk.note("The patient had been told already, and is told again." if undone.message_sent else "")
+    desk.talk.note("The patient may have been told already, and is told again." if undone.message_sent else "")
 
 
 def _step(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ import pytest
 
 from bookcli.core.config import Settings, paths
 from bookcli.core.context import Context
+from bookcli.core.errors import OutcomeUnknown, Unavailable
 from bookcli.core.model.appointments import Outcome
 from bookcli.core.model.findings import Finding
 from bookcli.core.model.requests import BookingRequest, Place
-from bookcli.core.services import appointments, checkups, pending
+from bookcli.core.services import appointments, checkups, closings, pending, schedules
 from tests.clinic import sign_in
 from tests.faults import load
 from tests.faults.programs import wait_until
@@ -64,6 +65,28 @@ def test_a_wait_for_a_standby_that_is_cut_short_is_unknown_until_a_standby_has_i
         wait_until(lambda: pending.replay(desk).waiting == 0, 30, "the request has ended")
         assert [item.outcome for item in pending.items(desk)] == ["booked"]
         assert pair.say("SELECT count(*) FROM app.appointment WHERE active") == (1,)
+
+
+def test_whether_it_was_closed_is_not_known_before_a_standby_has_it(pair: Pair, tmp_path: Path) -> None:
+    with Context(Settings(database_url=pair.dsn), paths({"BOOKCLI_HOME": str(tmp_path)})) as desk:
+        sign_in(desk)
+        start, end = desk.connection().execute("SELECT min(starts_at), max(ends_at) FROM app.slot").fetchall()[0]
+        wanted = closings.Plan("load", "", (start, end))
+        desk.connection().deadline = 1
+        pair.wait_for("nobody")
+        with pytest.raises(OutcomeUnknown):
+            closings.apply(desk, wanted, "holidays", everybody=False)
+        assert schedules.closures(desk) == [], "nobody sees it, and it will be there all the same"
+        desk.connection().execute("SET lock_timeout = '100ms'")
+        with pytest.raises(Unavailable):
+            closings.closed(desk, wanted, "holidays", [])
+        pair.wait_for("*")
+        pair.say("SELECT pg_logical_emit_message(true, 'tests', '')")
+        wait_until(lambda: schedules.closures(desk) != [], 30, "the standby has it")
+        (made,) = schedules.closures(desk)
+        assert closings.closed(desk, wanted, "holidays", []) == made.closure_id
+        assert closings.closed(desk, wanted, "holidays", [made.closure_id]) is None
+        schedules.reopen(desk, made.closure_id)
 
 
 def test_the_warning_of_a_wait_that_was_cut_short_arrives_with_the_commit(pair: Pair) -> None:

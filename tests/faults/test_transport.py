@@ -291,11 +291,14 @@ def test_the_environment_of_the_driver_counts_too(context: Context, monkeypatch:
         assert not all(one.well for one in services.transport(patient))
 
 
+@pytest.mark.parametrize(
+    ("right", "wrong"), [(quote(PASSWORD), "wrong"), ("/postgres?", "/nowhere?")], ids=["password", "database"]
+)
 def test_a_machine_that_is_not_let_in_is_told_so_and_nothing_waits(
-    postgres: SecurePostgres, authority: Authority, own_environment: Path
+    postgres: SecurePostgres, authority: Authority, own_environment: Path, right: str, wrong: str
 ) -> None:
-    """A wrong password is no outage: a request that was kept for it would wait for ever."""
-    wrong = _address(postgres.port, authority.file).replace(quote(PASSWORD), "wrong")
+    """A wrong address is no outage: a request that was kept for it would wait for ever."""
+    wrong = _address(postgres.port, authority.file).replace(right, wrong)
     code, said = _book(wrong)
     assert (code, said.splitlines()[0]) == (5, "The database does not let this machine in.")
     assert PASSWORD not in said and not (own_environment / "data" / "spool").exists()

@@ -156,6 +156,25 @@ def test_hours_are_changed_from_a_day_on_and_ended_after_a_question(clinic: Clin
     ]
 
 
+def test_a_change_whose_answer_was_lost_is_saved_again_though_it_was_done(clinic: Clinic, tmp_path: Path) -> None:
+    schedules.add(clinic.context, {**HOURS, "valid_from": "2031-01-01"})
+    proxy = Proxy(clinic.context.dsn, tmp_path, "answer", b"app.replace_schedules(")
+
+    async def play(seat: Seat) -> None:
+        await enter(seat)
+        await seat.press("down", "e")
+        await seat.sees("Change mri-1 mon-fri", "2031-01-01")
+        await seat.press("ctrl+u", "paste:mon", "enter", "ctrl+u", "paste:9", "ctrl+s")
+        await seat.sees("◷ UNKNOWN — perhaps saved, perhaps not. Save again")
+        await seat.press("ctrl+s")
+        await seat.hears("mri-1 has other hours on 1 day from Wed 01 Jan 2031.")
+
+    with clinic.desk_at(proxy.dsn) as desk:
+        sit(desk, play)
+    proxy.close()
+    assert hours(clinic) == [(1, "09:00", "[2031-01-01,)")]
+
+
 def test_publishing_says_what_it_would_do_before_it_does_it(clinic: Clinic) -> None:
     schedules.add(clinic.context, {**HOURS, "resource": "lab", "weekdays": "daily", "opens": "15", "closes": "17"})
 

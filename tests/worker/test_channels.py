@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
 import hashlib
 import hmac
 import json
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -184,13 +188,43 @@ def test_a_refusal_that_is_noted_again_because_its_answer_was_lost_leaves_the_ot
         ((first,),) = notifications.lease(worker, ids, 60)
         assert first.channel == "email"
         for _ in range(2):
-            notifications.mark_refused(worker, ids, "smtp-550")
+            notifications.mark_refused(worker, [first], "smtp-550")
         assert reasons(clinic)["P1"] == ("waiting", "email", "smtp-550")
         ((second,),) = notifications.lease(worker, ids, 60)
-        assert (second.channel, second.attempts) == ("sms", 2)
+        assert (second.channel, second.attempts) == ("sms", 1)
+        notifications.mark_refused(worker, [first], "smtp-550")
+        assert reasons(clinic)["P1"] == ("sending", "sms", "smtp-550"), "another worker has it by now"
         for _ in range(2):
-            notifications.mark_failed(worker, ids, "sms-away", retry_after=30)
+            notifications.mark_failed(worker, [second], "sms-away", retry_after=0)
+        ((third,),) = notifications.lease(worker, ids, 60)
+        notifications.mark_failed(worker, [second], "sms-away", retry_after=0)
+        assert notifications.lease(worker, ids, 60) == [], "nobody sends it beside them"
+        notifications.mark_failed(worker, [third], "sms-away", retry_after=0)
     assert clinic.row("SELECT attempts, reason FROM notification") == (1, "sms-away")
+
+
+def test_the_other_way_begins_with_a_count_and_a_pause_of_its_own(clinic: Clinic, working: Context) -> None:
+    book(clinic, 1)
+    clinic.run("UPDATE patient SET phone = '+4915120000001' WHERE mrn = 'P1'")
+    settings = dataclasses.replace(working.settings, sms_url="json://127.0.0.1:1/to/{phone}")
+    told: list[tuple[str, int]] = []
+    with Context(settings, working.paths) as worker:
+        notifications.sign_in_worker(worker)
+
+        def fails(code: str) -> bool:
+            """Whether there was one more attempt, which then failed for the moment."""
+            for message in notifications.lease(worker, [1], 60):
+                told.append((message[0].channel, message[0].attempts))
+                notifications.mark_failed(worker, message, code)
+            return clinic.row("SELECT failed_at IS NULL FROM notification") == (True,)
+
+        assert fails("smtp-451") and fails("smtp-451")
+        notifications.mark_refused(worker, notifications.lease(worker, [1], 60)[0], "smtp-550")
+        assert fails("sms-500")
+        assert clinic.row("SELECT due_at < now() + interval '1 minute' FROM notification") == (True,)
+        while fails("sms-500"):
+            pass
+    assert told == [("email", 1), ("email", 2)] + [("sms", n) for n in range(1, 11)]
 
 
 def test_where_the_webhook_is_the_only_way_who_waits_is_offered_places_through_it(
@@ -241,15 +275,17 @@ def test_an_account_that_is_locked_costs_no_attempt_and_a_cut_off_costs_one(
 
 
 def test_a_text_that_may_have_arrived_is_sent_once_more_and_then_left_to_the_desk(
-    clinic: Clinic, texting: Workers, web: WebServer
+    clinic: Clinic, texting: Workers, mail: MailServer, web: WebServer
 ) -> None:
-    clinic.run("UPDATE patient SET channel = 'sms'")
-    book(clinic, 1)
+    clinic.run("UPDATE patient SET channel = 'sms' WHERE mrn = 'P1'")
+    mail.answers = {"p2@patients.example": "550 unknown"}
+    book(clinic, 2)
     web.answer = lambda _: 0
     for _ in range(4):
         clinic.run("UPDATE notification SET due_at = now()")
         texting.burst()
-    assert len(web.posts) == 2 and reasons(clinic)["P1"] == ("failed", "sms", "sms-cut-off")
+    assert sorted(post.path[-1] for post in web.posts) == ["1", "1", "2", "2"]
+    assert set(reasons(clinic).values()) == {("failed", "sms", "sms-cut-off")}
 
 
 def test_a_redirection_is_no_text_that_was_sent_and_is_not_followed(
@@ -381,6 +417,31 @@ def test_a_gateway_or_a_webhook_that_answers_byte_by_byte_is_not_waited_for(
     for channel, way in ways.items():
         way.send(Letter(channel, (1,), "<1@x>", "+4915112345679", "{}"))
     assert len(web.posts) == 4
+
+
+def test_a_proxy_that_opens_the_way_byte_by_byte_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sms, "CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(sms, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor() as pool:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        left = pool.submit(was_left, proxy)
+        with pytest.raises(ServerAway) as away:
+            Texter("jsons://gateway.example/{phone}").send(Letter("sms", (1,), "<1@x>", "+4915112345679", "Hello"))
+        assert left.result()
+    assert away.value.code == "sms-time-out"
+
+
+def was_left(server: socket.socket) -> bool:
+    """Answers byte by byte; whether the other side hangs up before the last of 60."""
+    one, _ = server.accept()
+    with one, contextlib.suppress(OSError):
+        one.recv(65536)
+        one.sendall(b"HTTP/1.1 200 OK\r\nServer: ")
+        for _ in range(60):
+            time.sleep(0.1)
+            one.sendall(b"s")
+        return False
+    return True
 
 
 def test_names_go_out_as_they_are_and_are_never_obeyed(

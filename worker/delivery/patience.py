@@ -22,12 +22,13 @@ class Conversation:
     def __init__(self, seconds: float, sockets: tuple[socket.socket, ...]) -> None:
         self.until = time.monotonic() + seconds
         self.sockets = list(sockets)
+        self.twins: list[socket.socket] = []
         self.over = False
 
     def end(self) -> None:
         """From now on nothing is read or written on them."""
         self.over = True
-        for one in self.sockets:
+        for one in (*self.sockets, *self.twins):
             with contextlib.suppress(OSError):
                 # Not that of an SSLSocket, which begins to talk in the clear.
                 socket.socket.shutdown(one, socket.SHUT_RDWR)
@@ -40,6 +41,8 @@ class Conversation:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         with _lock:
             _open.remove(self)
+            for twin in self.twins:
+                twin.close()
         if self.over and (kind is None or issubclass(kind, Exception)):
             raise TimeoutError from None
 
@@ -56,10 +59,13 @@ def within(seconds: float, *sockets: socket.socket) -> Conversation:
 
 
 def cover(one: socket.socket) -> None:
-    """From now on a socket ends with the conversation that was begun last, if there is one."""
+    """From now on a connection ends with the conversation that was begun last, if there is one.
+
+    Also when TLS takes the socket over, which leaves this object empty: its twin ends the same connection.
+    """
     with _lock:
         if _open:
-            _open[-1].sockets.append(one)
+            _open[-1].twins.append(one.dup())
             if _open[-1].over:
                 _open[-1].end()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
 from typing import Any
 from urllib.parse import quote
 
@@ -80,13 +81,12 @@ class Texter:
 
 
 class _Covered:
-    """What urllib3 connects with, which nobody hands out: a gateway that answers byte by byte is not waited for."""
+    """What urllib3 connects with, which nobody hands out: who answers byte by byte, a proxy too, is not waited for."""
 
-    sock: Any
-
-    def connect(self) -> None:
-        super().connect()  # type: ignore[misc]
-        patience.cover(self.sock)
+    def _new_conn(self) -> socket.socket:
+        made: socket.socket = super()._new_conn()  # type: ignore[misc]
+        patience.cover(made)
+        return made
 
 
 class _Listener(logging.Handler):

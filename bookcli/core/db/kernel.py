@@ -162,6 +162,15 @@ def close_period(
     return closure, slots
 
 
+def find_closure(
+    connection: Connection, place: tuple[int, int | None], period: tuple[datetime, datetime], reason: str
+) -> int | None:
+    """The last closure in force that is just so, when nobody is closing there any more; None: there is none."""
+    statement = "SELECT app.find_closure(%s, %s, tstzrange(%s, %s), %s, %s)"
+    found: int | None = _one(connection, statement, (*place, *period, reason, connection.token))[0]
+    return found
+
+
 def close_and_move(
     connection: Connection,
     place: tuple[int, int | None],

@@ -36,11 +36,18 @@ def mark_sent(connection: Connection, ids: Sequence[int]) -> int:
 
 
 def mark_failed(
-    connection: Connection, ids: Sequence[int], code: str, again_after: int | None, ways: Sequence[str] | None
+    connection: Connection,
+    rows: Sequence[Outgoing],
+    code: str,
+    *,
+    perhaps: bool,
+    again_after: int | None = None,
+    ways: Sequence[str] | None = None,
 ) -> int:
-    """How many were waiting. `ways` is None unless it failed for good; see `app.mark_failed`."""
-    values = (list(ids), code, ways is not None, again_after, list(ways or ()), connection.token)
-    return int(_one(connection, "SELECT app.mark_failed(%s::bigint[], %s, %s, %s, %s::text[], %s)", values))
+    """How many of one lease were waiting. `ways` is None unless it failed for good; see `app.mark_failed`."""
+    ids, lease = [row.notification_id for row in rows], rows[0].leased_until
+    values = (ids, lease, code, ways is not None, perhaps, again_after, list(ways or ()), connection.token)
+    return int(_one(connection, "SELECT app.mark_failed(%s::bigint[], %s, %s, %s, %s, %s, %s::text[], %s)", values))
 
 
 def remind(connection: Connection, within: timedelta | None, site: str | None, dry: bool) -> tuple[int, int]:

@@ -20,9 +20,12 @@ _UNTRUSTED = {
 _TURNED_AWAY = (
     *("password authentication failed", "no password supplied", "permission denied for database"),
     *("no pg_hba.conf entry", "is not permitted to log in", "pg_hba.conf rejects", "authentication failed"),
+    *("does not exist", "no such database", "no such user"),
 )
-"""What servers and pools say to a machine that they do not let in. A server that speaks another language is not
-understood, and is then told as one that does not answer."""
+"""What servers and pools say to a machine that they do not let in, or that asks for a role or a database there is not.
+
+libpq tells no SQLSTATE of a connection that failed. A server that speaks another language is not understood, and is
+then told as one that does not answer."""
 
 
 def untrusted(problem: psycopg.Error) -> Unavailable | None:
@@ -44,6 +47,6 @@ def turned_away(problem: psycopg.Error) -> NotAllowed | None:
         return None
     return NotAllowed(
         "The database does not let this machine in.",
-        hint="Check the role and the password in BOOKCLI_DATABASE_URL, or ask the database's owner.",
+        hint="Check the role, the password and the database's name in BOOKCLI_DATABASE_URL, or ask its owner.",
         code="database-refuses",
     )

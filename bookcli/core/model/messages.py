@@ -26,7 +26,8 @@ class Outgoing:
     """All that is written to a patient about one appointment. Mirrors `app.outgoing`; moments are aware.
 
     A refusal is about none, so that its `reference` is empty; the moments are those that were asked for. An
-    offer is about a place that is held until `held_until`.
+    offer is about a place that is held until `held_until`. `attempts` are those by this `channel`, with this one.
+    `leased_until` is the name of the lease too: no two of a message end at one moment.
     """
 
     notification_id: int
@@ -51,6 +52,7 @@ class Outgoing:
     test: str
     names_test: bool
     held_until: datetime | None
+    leased_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,7 @@ def specimen(kind: str, language: str, channel: str = "email") -> Outgoing:
         test="test",
         names_test=True,
         held_until=start if kind == "offer" else None,
+        leased_until=None,
     )
 
 

@@ -6,7 +6,7 @@ which judges every move as it judges any booking.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -61,7 +61,7 @@ class Done:
 class TakenBack:
     """What was taken back: how many slots are open again, and who is back where they were.
 
-    `message_sent`: one of them had been told already, and is told again.
+    `message_sent`: one of them may have been told already, and is told again.
     """
 
     slots: int
@@ -72,7 +72,7 @@ class TakenBack:
     def sentence(self) -> str:
         """What was taken back, in words."""
         back = f", and {len(self.back)} {'is' if len(self.back) == 1 else 'are'} back" if self.back else ""
-        known = " Who had been told already is told again." if self.message_sent else ""
+        known = " Who may have been told already is told again." if self.message_sent else ""
         return f"Taken back: {self.slots} slots are open again{back}.{known}"
 
 
@@ -174,6 +174,16 @@ def apply(context: Context, made: Plan, reason: str, *, everybody: bool) -> Done
     with after_saving(f"Closure {closure_id}"):
         left = schedules.affected(context, made.site, made.resource, *made.period)
     return Done(closure_id, int(numbers["slots"]), moved, left)
+
+
+def closed(context: Context, wanted: Plan, reason: str, but: Collection[int]) -> int | None:
+    """For whoever asked to close so and lost the answer: the closure, if it was made; None when it never will be.
+
+    `but`: those that were there before. Raises Unavailable `busy` while that is not decided yet.
+    """
+    place = schedules.ids_of(context, wanted.site, wanted.resource)
+    found = once(lambda: kernel.find_closure(context.connection(), place, wanted.period, reason))
+    return None if found in but else found
 
 
 def take_back(context: Context, closure_id: int) -> TakenBack:

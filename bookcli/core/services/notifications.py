@@ -106,15 +106,20 @@ def mark_sent(context: Context, ids: Sequence[int]) -> None:
     until_known(lambda: queries.mark_sent(context.connection(), ids))
 
 
-def mark_failed(context: Context, ids: Sequence[int], code: str, *, retry_after: int | None = None) -> None:
-    """The message was not sent now; with `retry_after` (seconds) that does not count as an attempt."""
-    until_known(lambda: queries.mark_failed(context.connection(), ids, code, retry_after, None))
+def mark_failed(
+    context: Context, rows: Sequence[Outgoing], code: str, *, perhaps: bool = False, retry_after: int | None = None
+) -> None:
+    """What was leased at one time was not sent, or `perhaps` it was; with `retry_after` (seconds) it was no attempt."""
+    until_known(lambda: queries.mark_failed(context.connection(), rows, code, perhaps=perhaps, again_after=retry_after))
 
 
-def mark_refused(context: Context, ids: Sequence[int], code: str, *, elsewhere: bool = True) -> None:
-    """The message will never be taken that way: the patient is told by another, if there is one (and `elsewhere`)."""
-    found = ways(context.settings) if elsewhere else []
-    until_known(lambda: queries.mark_failed(context.connection(), ids, code, None, found))
+def mark_refused(context: Context, rows: Sequence[Outgoing], code: str, *, perhaps: bool = False) -> None:
+    """The message will never be taken that way: the patient is told by another, if there is one.
+
+    If `perhaps` it was taken, they are told by no other.
+    """
+    found = [] if perhaps else ways(context.settings)
+    until_known(lambda: queries.mark_failed(context.connection(), rows, code, perhaps=perhaps, ways=found))
 
 
 def write(context: Context, rows: Sequence[Outgoing], sender: str = "") -> Letter:

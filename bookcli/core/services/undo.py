@@ -23,7 +23,7 @@ from .attempts import once
 class Undone:
     """What was taken back: the verb of it and the appointments as they are now.
 
-    `message_sent`: the patient had been told already, and is told again.
+    `message_sent`: the patient may have been told already, and is told again.
     """
 
     action: str
@@ -55,13 +55,13 @@ def undo(context: Context, reference: str = "") -> Undone:
 
 
 def told(context: Context, reference: str = "") -> str:
-    """Undoes as `undo` does; the sentence about what was taken back, and whether the patient had been told already."""
+    """Undoes as `undo` does; what was taken back, in words, and whether the patient may have been told already."""
     undone = undo(context, reference)
     references = list(dict.fromkeys(one.reference or "" for one in undone.verdicts))
     verb = "which is" if len(references) == 1 else "which are"
     status = undone.verdicts[0].status
     now = "not booked any more" if status == "entered-in-error" else f"{status} now"
-    known = " The patient had been told already, and is told again." if undone.message_sent else ""
+    known = " The patient may have been told already, and is told again." if undone.message_sent else ""
     return f"Taken back: {undone.action} {', '.join(references)}, {verb} {now}.{known}"
 
 

@@ -62,13 +62,6 @@ class Asked:
         """Where and when, on one line."""
         return f"{self.resource or self.place.name}, {span(self.period, self.place.zone)}"
 
-    def is_in(self, closures: Iterable[Closure]) -> Closure | None:
-        """Such a closure, if there is one."""
-        wanted = (self.place.code, self.resource or None, *self.period, self.reason)
-        return next(
-            (one for one in closures if (one.site, one.resource, one.start, one.end, one.reason) == wanted), None
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -247,7 +240,8 @@ class Affecting(Dialog[Result]):
         self._say("")
         asked = self._asked
         if event.button.id == "look":
-            self.call(schedules.closures, on_done=self._looked, on_error=self._failed)
+            look = partial(closings.closed, but=self._known)
+            self.call(look, self._plan, asked.reason, on_done=self._looked, on_error=self._failed)
         elif event.button.id == "only":
             args = (asked.place.code, asked.resource, *asked.period, asked.reason)
             self.call(schedules.close, *args, on_done=self._was_closed, on_error=self._failed)
@@ -292,11 +286,10 @@ class Affecting(Dialog[Result]):
         args = (self._asked.place.code, self._asked.resource, *self._asked.period)
         self.call(closings.plan, *args, on_done=self._show, on_error=self.desk.failed, group="plan")
 
-    def _looked(self, closures: list[Closure]) -> None:
+    def _looked(self, closure: int | None) -> None:
         self._busy = self._lost = False
-        made = self._asked.is_in(one for one in closures if one.closure_id not in self._known)
-        if made is not None:
-            self._told(made.closure_id, f"It was closed: {self._asked.words}.", 1)
+        if closure is not None:
+            self._told(closure, f"It was closed: {self._asked.words}.", 1)
             return
         self._say("○ It is not closed: nothing was changed.")
         self._plan_again()

@@ -143,8 +143,7 @@ class WeeklyHours(Form[Done]):
     def _failed(self, problem: BookcliError) -> None:
         self.failed(problem)
         if isinstance(problem, OutcomeUnknown):
-            known = "Save again: the same hours twice are one." if self._line is None else "Go back and look first."
-            self.say(f"◷ UNKNOWN — perhaps saved, perhaps not. {known}")
+            self.say("◷ UNKNOWN — perhaps saved, perhaps not. Save again: the same hours twice are one.")
         elif problem.code == "hours-overlap":
             self.field("weekdays").complain(problem)
             self.field("weekdays").input.focus()

@@ -82,6 +82,9 @@ ATTEMPTS = {
         "SELECT slots FROM app.close_period(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)",
         start_of,
     ),
+    "find_closure": Attempt(
+        "manage-schedules", "SELECT app.find_closure(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', %s)", start_of
+    ),
     "close_and_move": Attempt(
         "manage-schedules",
         "SELECT verdict FROM app.close_and_move(1, 1, tstzrange(%s, now() + interval '8 d'), 'x', '[]', true, %s)",
@@ -124,7 +127,9 @@ ATTEMPTS = {
         "send", "SELECT reference FROM app.lease_notifications(ARRAY[%s::bigint], 60, token => %s)", message_of
     ),
     "mark_sent": Attempt("send", "SELECT app.mark_sent(ARRAY[%s::bigint], %s)", message_of),
-    "mark_failed": Attempt("send", "SELECT app.mark_failed(ARRAY[%s::bigint], 'x', false, NULL, '{}', %s)", message_of),
+    "mark_failed": Attempt(
+        "send", "SELECT app.mark_failed(ARRAY[%s::bigint], now(), 'x', false, false, NULL, '{}', %s)", message_of
+    ),
     "book_for": Attempt("send", "SELECT verdict FROM app.book_for('a-desk', %s::jsonb, false, false, %s)", booking),
     "remind": Attempt("remind", "SELECT made FROM app.remind('1 day', NULL, false, %s)"),
     "look_at_messages": Attempt("see-patients", "SELECT reference FROM app.look_at_messages('{}', 5, %s)"),

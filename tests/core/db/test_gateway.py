@@ -122,7 +122,7 @@ def test_somebody_bound_to_a_site_books_changes_and_lists_only_there(
     assert [one.verdict for one in kernel.book(desk, [moved])] == ["forbidden"]
     for name in ("cancel", "confirm", "set_status", "agenda", "affected"):
         assert outcome(desk, ATTEMPTS[name], clinic, tokens["desk"]) == "forbidden", name
-    for name in ("close_period", "set_capacity"):
+    for name in ("close_period", "find_closure", "set_capacity"):
         assert outcome(desk, ATTEMPTS[name], clinic, tokens["manager"]) == "forbidden", name
     assert outcome(desk, ATTEMPTS["history_of"], clinic, tokens["desk"]) == "done", "a patient's record is one record"
     assert kernel.book(clinic.owner, [documents[0]])[0].verdict == "booked", "the refusal was not kept under the key"

@@ -7,6 +7,7 @@ import uuid
 import pytest
 
 from bookcli.core.context import Context
+from bookcli.core.db import kernel
 from bookcli.core.errors import NotAllowed
 from bookcli.core.services import agenda, appointments, notifications, patients, schedules, visits
 from tests.clinic import Clinic
@@ -40,6 +41,16 @@ def test_the_day_and_the_closures_of_another_site_are_not_theirs(clinic: Clinic,
     (start,) = clinic.row("SELECT starts_at FROM slot WHERE slot_id = %s", (clinic.slot("mri"),))
     with pytest.raises(NotAllowed):
         schedules.close(bound, "north", "mri-1", start, start.replace(hour=23), "holiday")
+
+
+def test_who_may_not_close_another_site_does_not_wait_in_its_queue(clinic: Clinic, bound: Context) -> None:
+    site, start, end = clinic.row(
+        "SELECT site_id, starts_at, ends_at FROM slot WHERE slot_id = %s", (clinic.slot("mri"),)
+    )
+    with clinic.owner.transaction():
+        clinic.owner.execute("SELECT FROM site WHERE site_id = %s FOR NO KEY UPDATE", (site,))
+        with pytest.raises(NotAllowed):
+            kernel.close_and_move(bound.connection(), (site, None), (start, end), "", [], all_or_nothing=True)
 
 
 def test_a_message_about_another_site_too_is_not_theirs_to_send_again(clinic: Clinic, bound: Context) -> None:

@@ -309,6 +309,19 @@ def test_a_batch_the_database_refuses_is_halved_until_the_wrong_row_stands_alone
     assert asked[0] == 9 and len(asked) < 9
 
 
+@pytest.mark.parametrize("sqlstate", ["57014", "53200", "54000"])
+def test_a_batch_that_is_too_much_at_once_is_halved_until_it_is_not(sqlstate: str) -> None:
+    def attempt(part: Sequence[Planned]) -> import_lanes.Decided:
+        if len(part) > 2:
+            raise Unavailable("The database does not answer.", details={"sqlstate": sqlstate})
+        return {row.position: RowVerdict(row.line, "booked") for row in part}
+
+    rows = [Planned(n, n + 2, BookingRequest(), lane=0) for n in range(9)]
+    assert {n: one.verdict for n, one in import_lanes.settle(rows, attempt).items()} == dict.fromkeys(
+        range(9), "booked"
+    )
+
+
 def test_a_server_that_is_away_stops_the_import() -> None:
     def attempt(_: Sequence[Planned]) -> import_lanes.Decided:
         raise Unavailable("The database does not answer.", details={"sqlstate": "57P01"})

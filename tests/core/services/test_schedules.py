@@ -72,6 +72,20 @@ def test_hours_are_changed_from_a_day_on_or_not_at_all(room: Context) -> None:
     ]
 
 
+def test_a_change_of_hours_whose_answer_was_lost_is_made_again_and_is_one(room: Context) -> None:
+    hours = schedules.added(room, {**HOURS, "weekdays": "mon-tue", "valid_from": "2027-01-01"})
+    wanted = {**HOURS, "weekdays": "mon", "opens": "10", "valid_from": "2027-01-01"}
+    for _ in range(2):
+        assert schedules.change(room, hours, wanted) == 1, "nothing is left of the hours that were there"
+    (changed,) = schedules.list_(room)
+    assert (changed.weekday, changed.opens.hour) == (1, 10)
+    for _ in range(2):
+        schedules.end(room, [changed.schedule_id], date(2026, 12, 31))
+    assert schedules.list_(room) == []
+    with pytest.raises(NotFound):
+        schedules.end(room, [changed.schedule_id], date(2026, 12, 30))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
