@@ -52,15 +52,17 @@ async def typed(seat: Seat, words: str) -> None:
 
 def test_of_several_patients_one_is_taken_by_the_arrows_before_anything_is_held(clinic: Clinic) -> None:
     clinic.run("UPDATE patient SET name = 'Amir Khan' WHERE mrn IN ('P1', 'P2', 'P3')")
+    appointments.book(clinic.context, clinic.request(2, "mri", clinic.slot("mri", 2)))
 
     async def play(seat: Seat) -> None:
         await typed(seat, "khan, mri, tomorrow")
         await seat.sees("P1", "P2", "P3", "mri 08:00 mri-1", "Enter takes Amir Khan")
         await seat.press("down", "enter")
         await seat.misses("P1 ", "P3 ")
-        assert statuses(clinic) == []
+        await seat.sees("▲ The patient already has MRI")
+        assert statuses(clinic) == [("mri", "booked")]
         await seat.press("down", "enter")
-        await seat.sees("◐ Held 4:5", "08:30–09:00", "Amir Khan P2")
+        await seat.sees("◐ Held 4:5", "08:30–09:00", "Amir Khan P2", "▲ The patient already has MRI")
         await seat.press("enter")
         await seat.sees("BOOKED", "Amir Khan P2")
 

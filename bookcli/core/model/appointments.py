@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from .. import clock
 from .slots import Slot
 
 WON = frozenset({"booked", "held", "rescheduled"})
@@ -153,6 +154,25 @@ def sentence(code: str, numbers: Mapping[str, Any] | None = None) -> str:
         .replace(" (?)", "")
         .replace(" (? of ? taken)", "")
     )
+
+
+def already(
+    theirs: Iterable[Mapping[str, Any]], tests: Collection[str | None], but: Collection[str | None] = ()
+) -> str:
+    """A sentence about what a patient has ahead of the same tests, besides the references in `but`; or nothing.
+
+    `theirs` are rows of `app.appointment_facts`, ascending.
+    """
+    ahead = [
+        one
+        for one in theirs
+        if one["active"] and one["ends_at"] > clock.now() and one["test"] in tests and one["reference"] not in but
+    ]
+    if not ahead:
+        return ""
+    first, more = ahead[0], f", and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+    begins = f"{clock.to_local(first['starts_at'], first['zone']):%a %d %b %Y %H:%M}"
+    return f"The patient already has {first['test_name']} on {begins} at {first['site']} ({first['reference']}){more}."
 
 
 def why(reason: str) -> str:

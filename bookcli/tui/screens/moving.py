@@ -27,6 +27,7 @@ from ..widgets.patient_finder import labelled
 
 if TYPE_CHECKING:
     from ...core.services import reception
+    from ...core.services.reception import Offered
 else:
     reception = Later("reception")
 
@@ -78,8 +79,8 @@ class Moving(Dialog[Offer]):
         line = replace(line, tests=(facts["test"],), site=facts["site"], days=days, patient="")
         self.call(reception.offered, line, "", near, on_done=self._offered, on_error=self._failed, group="offers")
 
-    def _offered(self, found: list[Offer]) -> None:
-        free = [one for one in found if one.parts[0].slot_id != self._facts["slot_id"]]
+    def _offered(self, found: Offered) -> None:
+        free = [one for one in found.offers if one.parts[0].slot_id != self._facts["slot_id"]]
         self.query_one(OfferList).show(free)
         self._say(None if free else text("○ Nothing is free then. Type other days.", "$text-warning"))
 

@@ -19,12 +19,12 @@ from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model import quick_line
 from ...core.model.appointments import Outcome
-from ...core.model.offers import Offer
 from ...core.model.patients import Patient
 from ...core.model.quick_line import Line, Word
 from ...core.model.text import visible
 from ...core.services import patients, reception
 from ...core.services import quick_line as lines
+from ...core.services.reception import Offered
 from ..kit import Dialog, said, text
 from ..widgets.booking_form import Begun
 from ..widgets.frame import KeyLine
@@ -55,6 +55,7 @@ class QuickLine(Dialog[Outcome]):
         self._timer: Timer | None = None
         self._asked: tuple[str, Line] | None = None
         self._waits = self._entered = False
+        self._already = ""
 
     def body(self) -> ComposeResult:
         yield Static(Content("Book in one line: who, which tests, when"), classes="heading")
@@ -134,18 +135,19 @@ class QuickLine(Dialog[Outcome]):
         patient = self._sure
         question = (patient.mrn if patient is not None else "", replace(self._line, words=(), patient=""))
         if not self._line.tests:
-            self._asked = None
+            self._asked, self._already = None, ""
             self.query_one(OfferList).show(())
         elif question != self._asked:
-            self._asked = question
+            self._asked, self._already = question, ""
             self.call(
                 reception.offered, self._line, question[0], on_done=self._offered, on_error=self._failed, group="offers"
             )
 
-    def _offered(self, found: list[Offer]) -> None:
-        self.query_one(OfferList).show(found[:3])
+    def _offered(self, found: Offered) -> None:
+        self.query_one(OfferList).show(found.offers[:3])
+        self._already = found.already
         nothing = text("○ Nothing is free for that. Try other days.", "$text-warning")
-        self.query_one("#problem", Static).update(Content("") if found else nothing)
+        self.query_one("#problem", Static).update(Content("") if found.offers else nothing)
         self._say()
         self._go_on()
 
@@ -224,7 +226,7 @@ class QuickLine(Dialog[Outcome]):
         assert offers.current is not None
         tests = " + ".join(self._line.tests)
         days = " ".join(word.text for word in self._line.words if word.kind in ("days", "part", "time"))
-        begun = Begun(patient, tests, days, offers.shown, offers.current)
+        begun = Begun(patient, tests, days, offers.shown, offers.current, self._already)
         self.dismiss(None)
         self.desk.call_later(self.desk.open, "booking", None, "", begun)
 
@@ -243,7 +245,9 @@ class QuickLine(Dialog[Outcome]):
         found = self.query_one(PatientList)
         for name, here in (("patients", not self._among_offers), ("offers", self._among_offers)):
             self.query_one(f"#{name}-word", Static).set_class(here, "-here")
-        self.query_one("#warned", Static).update(warnings(found.current) if found.current else Content(""))
+        self.query_one("#warned", Static).update(
+            warnings(found.current, self._already) if found.current else Content("")
+        )
         nobody = bool(self._line.patient) and not found.shown and not self._waits
         if nobody:
             words = "Nobody is called so. ^n, or Enter, writes down a new patient."

@@ -66,9 +66,10 @@ def short(patient: Patient) -> str:
     return Content(visible(patient.name or patient.mrn)).truncate(NAME + BORN, ellipsis=True).plain
 
 
-def warnings(patient: Patient) -> Content:
+def warnings(patient: Patient, *more: str) -> Content:
     """What a desk should know before it books, on one line."""
-    return Content.styled("  ".join(f"▲ {visible(one)}" for one in patient.warnings), "$text-warning")
+    said = filter(None, (*more, *patient.warnings))
+    return Content.styled("  ".join(f"▲ {visible(one)}" for one in said), "$text-warning")
 
 
 class PatientList(ChoiceList[Patient], can_focus=False):
