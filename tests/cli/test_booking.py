@@ -218,8 +218,12 @@ def test_an_appointment_from_booking_to_the_end(bookcli: Shell, clinic: Clinic) 
     assert bookcli("noshow", reference).code == 3, "it has not begun"
     assert bookcli("arrive", reference).code == 3, "it is on another day"
     clinic.happens_today(reference)
-    for command, status in (("arrive", "arrived"), ("check-in", "checked-in"), ("fulfil", "fulfilled")):
+    for command, status in (("arrive", "arrived"), ("check-in", "checked-in")):
         assert bookcli(command, reference, "--json").json["appointments"][0]["status"] == status
+    early = bookcli("fulfil", reference, "--json")
+    assert (early.code, early.error["code"]) == (2, "not-confirmed"), "it begins much later"
+    assert bookcli("fulfil", reference, "--yes", "--json").json["appointments"][0]["status"] == "fulfilled"
+    assert bookcli("fulfil", reference).code == 0, "it is done already"
     assert bookcli("cancel", reference, "--yes").code == 3
     assert bookcli("show", reference, "-o", "table").out.startswith(f"Fulfilled {reference}: MRI, north mri-1")
     assert clinic.sound()

@@ -136,6 +136,10 @@ def test_the_steps_of_the_day_are_a_key_each_and_each_is_taken_back(clinic: Clin
         await seat.press("i")
         await seat.sees("▶ checked in")
         await seat.press("f")
+        await seat.sees("Is it done already?", "It only begins on", "at 08:00.")
+        await seat.press("escape")
+        await seat.misses("Is it done already?")
+        await seat.press("f", "y")
         await seat.sees("✔ done")
         for step in ("▶ checked in", "▶ arrived", "● booked"):
             await seat.press("u")

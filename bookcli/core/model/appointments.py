@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from .. import clock
@@ -15,6 +15,8 @@ WON = frozenset({"booked", "held", "rescheduled"})
 UNKNOWN_THINGS = frozenset(
     {"patient-unknown", "test-unknown", "site-unknown", "slot-unknown", "reference-unknown", "resource-unknown"}
 )
+EARLY = timedelta(hours=1)
+"""How long before its time a test that is called done is more likely another one."""
 CANCELLATION_REASONS = {
     "pat": "Patient",
     "pat-crs": "Patient: cancelled via automated reminder system",
@@ -154,6 +156,16 @@ def sentence(code: str, numbers: Mapping[str, Any] | None = None) -> str:
         .replace(" (?)", "")
         .replace(" (? of ? taken)", "")
     )
+
+
+def only_begins(facts: Mapping[str, Any]) -> str:
+    """What to say before a test is called done long before its time, as nothing but its day stands in the way of that.
+
+    Nothing when it is about to begin, or cannot be done now anyway: then the kernel says why.
+    """
+    if facts["status"] not in ("arrived", "checked-in") or facts["starts_at"] - clock.now() <= EARLY:
+        return ""
+    return f"It only begins on {clock.to_local(facts['starts_at'], facts['zone']):%a %d %b at %H:%M}."
 
 
 def already(
