@@ -71,7 +71,9 @@ def test_of_several_patients_one_is_taken_by_the_arrows_before_anything_is_held(
 
 def test_what_means_nothing_is_said_and_nothing_is_an_error(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
-        await typed(seat, "muller, mri+blod, tomorrow am")
+        await typed(seat, "muller, mri, 31 feb")
+        await seat.sees("31 feb is no day", "Ana Müller", "Type another day: 31 feb is none")
+        await seat.press("enter", "ctrl+u", "text:muller, mri+blod, tomorrow am")
         await seat.sees("blod ? no such test; blood?", "test mri", "Ana Müller")
         await seat.press("escape")
         await seat.misses("Book in one line")

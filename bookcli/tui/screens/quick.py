@@ -134,16 +134,24 @@ class QuickLine(Dialog[Outcome]):
         """Asks for offers, if it is another question than the last one."""
         patient = self._sure
         question = (patient.mrn if patient is not None else "", replace(self._line, words=(), patient=""))
-        if not self._line.tests:
+        if self._asks_nothing:
             self._asked, self._already = None, ""
             self.query_one(OfferList).show(())
+            self.query_one("#problem", Static).update(Content(""))
         elif question != self._asked:
             self._asked, self._already = question, ""
             self.call(
                 reception.offered, self._line, question[0], on_done=self._offered, on_error=self._failed, group="offers"
             )
 
+    @property
+    def _asks_nothing(self) -> bool:
+        """Whether nothing can be offered for what is typed."""
+        return bool(self._line.no_day) or not self._line.tests
+
     def _offered(self, found: Offered) -> None:
+        if self._asks_nothing:
+            return
         self.query_one(OfferList).show(found.offers[:3])
         self._already = found.already
         nothing = text("○ Nothing is free for that. Try other days.", "$text-warning")
@@ -267,6 +275,8 @@ class QuickLine(Dialog[Outcome]):
         if sure is None:
             named = f"Enter takes {short(found.current)}" if found.current is not None else ""
             return "Enter writes down a new patient" if nobody else named
+        if self._line.no_day:
+            return f"Type another day: {visible(self._line.no_day)} is none"
         if not self._line.tests:
             return f"Type which tests {short(sure)} is to have"
         return f"Enter holds {when(offer)} for {short(sure)}" if offer is not None else ""
@@ -277,6 +287,8 @@ def meaning(word: Word, line: Line) -> Content:
     meant = visible(word.meaning)
     if word.kind == "days" and line.days is not None:
         meant = " – ".join(f"{day:%a %d %b}" for day in dict.fromkeys(line.days))
+    if word.kind == "no-day":
+        return Content.styled(f"{visible(word.text)} is no day", "$text-warning")
     if word.kind == "unknown":
         return Content.styled(f"{visible(word.text)} ? {meant}".rstrip(), "$text-warning")
     shown = meant if meant.casefold() != word.text.casefold() else visible(word.text)
