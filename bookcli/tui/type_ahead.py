@@ -74,6 +74,11 @@ class TypeAhead:
             self._held = None
             self._begin(widget)
 
+    @property
+    def pressed_at(self) -> float:
+        """When what is done now was asked for by a key, on the monotonic clock, however long the key has waited."""
+        return self._passed.time if self._passed is not None else time.monotonic()
+
     def until_answered(self, owner: MessagePump, group: str, seconds: float = MOST_SECONDS) -> None:
         """What is typed waits for the answer to a question, as in `Calls.ask`, because it is for what the answer shows.
 

@@ -56,8 +56,10 @@ def test_of_several_patients_one_is_taken_by_the_arrows_before_anything_is_held(
 
     async def play(seat: Seat) -> None:
         await typed(seat, "khan, mri, tomorrow")
-        await seat.sees("P1", "P2", "P3", "mri 08:00 mri-1", "Enter takes Amir Khan")
-        await seat.press("down", "enter")
+        await seat.sees("P1", "P2", "P3", "mri 08:00 mri-1", "3 patients match: the arrows choose one")
+        await seat.press("down")
+        await seat.sees("Enter takes Amir Khan P2")
+        await seat.press("enter")
         await seat.misses("P1 ", "P3 ")
         await seat.sees("▲ The patient already has MRI")
         assert statuses(clinic) == [("mri", "booked")]

@@ -71,6 +71,23 @@ def test_a_whole_booking_is_typed_before_anything_of_it_is_on_the_screen(clinic:
     sit(clinic.context, play, SMALL)
 
 
+def test_of_several_patients_none_is_taken_by_what_was_typed_before_they_were_seen(clinic: Clinic) -> None:
+    clinic.run("UPDATE patient SET name = 'Amir Khan' WHERE mrn IN ('P1', 'P2', 'P3')")
+
+    async def play(seat: Seat) -> None:
+        in_a_burst(seat, "text:/khan, mri, tomorrow", "enter", "enter", "enter", "enter")
+        await seat.sees("mri 08:00 mri-1", "Enter takes Amir Khan P1")
+        await seat.eventually(lambda: not seat.app.ahead._kept and not seat.app.ahead._busy, "every key was passed on")
+        assert "Enter takes Amir Khan P1" in seat.text()
+        await seat.press("enter")
+        await seat.sees("Enter holds", "for Amir Khan")
+        assert clinic.rows("SELECT FROM appointment") == []
+        await seat.press("enter")
+        await seat.sees("◐ Held 4:5", "Amir Khan P1")
+
+    sit(clinic.context, play, SMALL)
+
+
 @pytest.mark.parametrize(
     ("keys", "seen"),
     [

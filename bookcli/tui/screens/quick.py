@@ -1,10 +1,12 @@
 """The quick line: `khan, mri+blood, tue am`, with what each word is taken for, the patients and the best offers.
 
-What must stay true: while it is typed nothing is held; of several patients one is only taken by a key.
+What must stay true: while it is typed nothing is held; of several patients one is only taken by a key that was pressed
+when they were on the screen, and not by the first Enter, which may have been meant for the only one.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -56,6 +58,8 @@ class QuickLine(Dialog[Outcome]):
         self._asked: tuple[str, Line] | None = None
         self._waits = self._entered = False
         self._already = ""
+        self._pressed_at = self._listed_at = 0.0
+        self._among_patients = False
 
     def body(self) -> ComposeResult:
         yield Static(Content("Book in one line: who, which tests, when"), classes="heading")
@@ -124,7 +128,10 @@ class QuickLine(Dialog[Outcome]):
         if self._chosen is not None or words != self._line.patient:
             return
         self._waits = False
-        self.query_one(PatientList).show(found)
+        listed = self.query_one(PatientList)
+        if found != list(listed.shown):
+            self._listed_at, self._among_patients = time.monotonic(), False
+        listed.show(found)
         self._among_offers = len(found) == 1
         self._ask()
         self._say()
@@ -173,11 +180,17 @@ class QuickLine(Dialog[Outcome]):
         found = self.query_one(PatientList).shown
         return self._chosen or (found[0] if len(found) == 1 else None)
 
+    @property
+    def _may_take(self) -> bool:
+        """Whether Enter takes one of several: somebody has seen them, and is choosing."""
+        return self._among_patients and self._pressed_at >= self._listed_at
+
     def action_step(self, by: int) -> None:
         if self._among_offers:
             self.query_one(OfferList).step(by)
         else:
             self.query_one(PatientList).step(by)
+            self._among_patients = True
         self._say()
 
     def action_switch(self) -> None:
@@ -187,6 +200,7 @@ class QuickLine(Dialog[Outcome]):
     def on_option_list_option_selected(self, event: PatientList.OptionSelected) -> None:
         event.stop()
         self._among_offers = isinstance(event.option_list, OfferList)
+        self._among_patients, self._pressed_at = True, time.monotonic()
         self._enter()
 
     def on_input_submitted(self) -> None:
@@ -194,7 +208,7 @@ class QuickLine(Dialog[Outcome]):
             self._enter()
             self._decided()
             return
-        self._entered = True
+        self._entered, self._pressed_at = True, self.desk.ahead.pressed_at
         self._say()
         self._go_on()
 
@@ -215,7 +229,9 @@ class QuickLine(Dialog[Outcome]):
             self.desk.call_later(self.desk.open_appointment, self._line.reference)
             return
         patients_, offers = self.query_one(PatientList), self.query_one(OfferList)
-        if self._sure is None and patients_.current is not None:
+        if self._sure is None and patients_.current is not None and not self._may_take:
+            self._among_patients, self._among_offers = True, False
+        elif self._sure is None and patients_.current is not None:
             self._chosen, self._among_offers = patients_.current, True
             patients_.show([self._chosen])
             self._ask()
@@ -273,13 +289,19 @@ class QuickLine(Dialog[Outcome]):
         if sure is None and not self._line.patient:
             return "Type who it is for"
         if sure is None:
-            named = f"Enter takes {short(found.current)}" if found.current is not None else ""
-            return "Enter writes down a new patient" if nobody else named
+            return "Enter writes down a new patient" if nobody else self._takes(found)
         if self._line.no_day:
             return f"Type another day: {visible(self._line.no_day)} is none"
         if not self._line.tests:
             return f"Type which tests {short(sure)} is to have"
         return f"Enter holds {when(offer)} for {short(sure)}" if offer is not None else ""
+
+    def _takes(self, found: PatientList) -> str:
+        if found.current is None:
+            return ""
+        if not self._among_patients:
+            return f"{len(found.shown)} patients match: the arrows choose one, Enter marks the first"
+        return f"Enter takes {short(found.current)} {visible(found.current.mrn)}"
 
 
 def meaning(word: Word, line: Line) -> Content:
