@@ -109,6 +109,16 @@ def test_a_booking_by_local_time(bookcli: Shell, clinic: Clinic) -> None:
     assert appointment["start"] == f"{clinic.day(2)}T09:30:00-03:00"
 
 
+def test_for_a_time_at_which_nothing_begins_the_nearest_are_offered(bookcli: Shell, clinic: Clinic) -> None:
+    words = ("--patient", "P1", "--test", "mri", "--site", "north", "--at", "tomorrow 10:07", "--json")
+    for command in ("book", "hold"):
+        answer = bookcli(command, *words)
+        assert (answer.code, answer.json["reason"]) == (3, "slot-unknown")
+        assert [one["start"][11:16] for one in answer.json["alternatives"]] == ["09:30", "10:00", "10:30"]
+    assert "Free nearby:" in bookcli("book", *words[:-1]).err
+    assert bookcli("book", *words[:-2], f"{clinic.day(1) + timedelta(days=60)} 10:07").code == 4, "nothing is near"
+
+
 def test_a_booking_in_the_first_free_place_of_a_day(bookcli: Shell, clinic: Clinic) -> None:
     booked = [
         bookcli("book", "--patient", f"P{n}", "--test", "mri", "--site", "north", "--on", str(clinic.day(3)), "--json")
