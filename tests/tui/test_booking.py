@@ -403,12 +403,14 @@ def test_for_a_day_that_is_not_clear_nothing_is_offered_and_nothing_is_held(clin
         await seat.sees("Ana Müller")
         await seat.takes_patient()
         await seat.press("text:mri", "enter", "text:31 feb", "enter")
-        await seat.sees("It is not clear what is meant by 31, feb.")
+        await seat.sees("▲ 31 feb is no day.")
         await seat.press("ctrl+s")
         await seat.misses("◐ Held", "08:00 mri-1")
         await seat.press("shift+tab", "ctrl+u", f"text:{clinic.day(1)}", "enter")
         await seat.sees("mri 08:00 mri-1")
-        await seat.misses("not clear")
+        await seat.misses("no day")
+        await seat.press("shift+tab", "ctrl+u", "text:soonish", "enter")
+        await seat.sees("It is not clear what is meant by soonish.")
 
     sit(clinic.context, play)
     assert statuses(clinic) == []

@@ -73,6 +73,9 @@ class Moving(Dialog[Offer]):
         facts = self._facts
         today = clock.today(facts["zone"])
         line = quick_line.understand(self.query_one(Input).value, quick_line.Known({}, {}), today)
+        if line.no_day:
+            self._say(text(f"▲ {line.no_day} is no day.", "$text-warning"))
+            return
         near = None if line.days else (facts["slot_id"], facts["starts_at"])
         day = max(clock.to_local(facts["starts_at"], facts["zone"]).date(), today)
         days = line.days or (max(day - DAYS / 2, today), day + DAYS)

@@ -60,7 +60,7 @@ class BookingForm(Vertical):
     def __init__(self, tests: str, when: str, where: str) -> None:
         super().__init__()
         self._first = (tests, when)
-        self._unclear: tuple[str, ...] = ()
+        self._unclear = ""
         self._proposed = self._already = ""
         self.finder = PatientFinder(ahead=True)
         self.tests = Input(tests, placeholder="mri + blood", compact=True, select_on_focus=False)
@@ -114,7 +114,9 @@ class BookingForm(Vertical):
         line = replace(when, tests=tests.tests, days=days, site=site.code if site is not None else "")
         unknown = [word.text for word in (*tests.unknown, *when.unknown)]
         unknown += [word.text for word in (*tests.words, *when.words) if word.kind in ("name", "number")]
-        self._unclear = tuple(map(visible, unknown))
+        words = ", ".join(map(visible, unknown))
+        unclear = f"It is not clear what is meant by {words}." if words else ""
+        self._unclear = f"{visible(when.no_day)} is no day." if when.no_day else unclear
         self._say_meaning(line, known, unknown)
         return line
 
@@ -125,11 +127,8 @@ class BookingForm(Vertical):
 
     def says_unclear(self) -> bool:
         """Whether a word is not understood; then it says so, and nothing is offered for the others."""
-        words = ", ".join(self._unclear)
-        self.say_problem(
-            Content.styled(f"▲ It is not clear what is meant by {words}.", "$text-warning") if words else None
-        )
-        return bool(words)
+        self.say_problem(Content.styled(f"▲ {self._unclear}", "$text-warning") if self._unclear else None)
+        return bool(self._unclear)
 
     def _say_meaning(self, line: Line, known: Known, unknown: Sequence[str]) -> None:
         """Says how tests and days are understood, and which words are not."""
