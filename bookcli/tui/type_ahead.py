@@ -133,7 +133,8 @@ class TypeAhead:
     @property
     def _target(self) -> DOMNode:
         """Where a key goes first."""
-        return self._desk.focused or self._screen or self._desk
+        focused = self._desk.focused if self._desk.screen_stack else None
+        return focused or self._screen or self._desk
 
     def _belongs_here(self, kept: Kept) -> bool:
         return kept.locked is None or kept.locked == self._desk.is_locked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from textual import events
 
+from bookcli.tui.app import DeskApp
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
@@ -108,6 +109,12 @@ def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
         assert len(seat.app.screen_stack) <= 3
 
     sit(clinic.context, play, SMALL)
+
+
+def test_an_answer_that_comes_when_the_desk_has_ended_is_for_nobody(clinic: Clinic) -> None:
+    ended = DeskApp(clinic.context)
+    assert not ended.screen_stack
+    assert ended.ahead._target is ended
 
 
 def test_days_are_walked_and_a_place_is_booked_before_the_first_day_is_shown(clinic: Clinic) -> None:
