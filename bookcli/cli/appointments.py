@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from ..core.model.appointments import only_begins
 from . import params, views
 from .command import Desk
 
@@ -205,13 +206,21 @@ def check_in(desk: Desk, reference: params.Reference) -> None:
     _set_status(desk, reference, "checked-in")
 
 
-def fulfil(desk: Desk, reference: params.Reference) -> None:
-    """Note that the test has been done.
+def fulfil(desk: Desk, reference: params.Reference, yes: params.Yes = False) -> None:
+    """Note that the test has been done; asks first when it only begins in more than an hour.
 
     \b
     Examples:
       bookcli fulfil 7F3K-Q2MG
+      bookcli fulfil 7F3K-Q2MG --yes
     """
+    from ..core.services import appointments, pending  # noqa: PLC0415 - the driver comes after the words are understood
+
+    with pending.nothing_kept(appointments.AS_IT_WAS):
+        begins = "" if yes else only_begins(appointments.show(desk.context, reference))
+    if begins and not desk.talk.agree(f"{begins} Is it done already?", yes=yes):
+        desk.talk.note("Not fulfilled.")
+        return
     _set_status(desk, reference, "fulfilled")
 
 

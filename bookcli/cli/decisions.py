@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import BookcliError, NotFound, OutcomeUnknown, Refused, Unavailable
 from ..core.model.appointments import Outcome, sentence
+from ..core.services import appointments
 from . import diagnostics, views
 from .command import Desk
 
@@ -62,10 +63,18 @@ def tell(desk: Desk, outcome: Outcome, another: str, done: str = "") -> None:
         raise _refusal(outcome, free, another)
     said = views.booked(records)
     _show(desk, outcome.outcome, None, outcome.request_key, records, free, _renamed(said, done))
+    _warn_of_the_same(desk, outcome)
     if outcome.outcome == "held":
         desk.talk.suggest(*(f"bookcli confirm {record['reference']}" for record in records))
     else:
         desk.talk.suggest(f"bookcli show {records[0]['reference']}", f"bookcli cancel {records[0]['reference']}")
+
+
+def _warn_of_the_same(desk: Desk, outcome: Outcome) -> None:
+    """It stands whatever comes of this, so nothing that fails here is told."""
+    if not desk.talk.quiet:
+        with contextlib.suppress(BookcliError):
+            desk.talk.note(appointments.also_ahead(desk.context, [one for one in outcome.verdicts if one.won]))
 
 
 def _kept(outcome: Outcome) -> BookcliError:

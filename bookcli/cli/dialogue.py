@@ -7,7 +7,8 @@ ever one of them.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from ..core.errors import InvalidInput
 from . import diagnostics
@@ -25,22 +26,45 @@ LABELS = {
     "note": "Note",
 }
 MOST_BYTES = 65_536
+Check = Callable[[str, str], object]
+"""Of a field and what was typed; raises InvalidInput when that cannot stand there."""
 
 
-def fields(desk: Desk, current: Mapping[str, object] | None = None) -> dict[str, str]:
+def fields(desk: Desk, check: Check, current: Mapping[str, object] | None = None) -> dict[str, str]:
     """A patient's fields: answers to questions, or the JSON object or `key=value` lines on stdin.
 
-    With `current` an empty answer keeps what is there and `-` empties it. Raises InvalidInput.
+    An answer that `check(field, answer)` refuses is asked for again. With `current` an empty answer keeps what is
+    there and `-` empties it. Raises InvalidInput.
     """
     if not diagnostics.interactive():
         return understood(_piped())
     answers = {}
     for name, label in LABELS.items():
         known = str((current or {}).get(name) or "")
-        answer = desk.talk.ask(f"{label} [{known}]:" if known else f"{label}:").strip()
-        if answer or not current:
-            answers[name] = "" if answer == "-" else answer
+        typed = answer(desk, f"{label} [{known}]:" if known else f"{label}:", partial(_kept_or, check, name, current))
+        if typed or not current:
+            answers[name] = "" if typed == "-" else typed
     return answers
+
+
+def _kept_or(check: Check, name: str, current: Mapping[str, object] | None, typed: str) -> None:
+    if typed or not current:
+        check(name, "" if typed == "-" else typed)
+
+
+def answer(desk: Desk, question: str, check: Callable[[str], object]) -> str:
+    """The answer to a question, which is asked again, after why, as long as `check` refuses it."""
+    while True:
+        typed = desk.talk.ask(question).strip()
+        try:
+            check(typed)
+        except InvalidInput as problem:
+            if "field" not in problem.details:  # a setting is wrong, whatever is typed
+                raise
+            hint = problem.hint if problem.hint[:1].islower() else ""
+            desk.talk.warn(f"{problem.message.removesuffix('.')}: {hint}." if hint else problem.message)
+        else:
+            return typed
 
 
 def line(desk: Desk, question: str) -> str:

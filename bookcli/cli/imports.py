@@ -67,7 +67,8 @@ def import_(
     Every row gets a verdict in the report (FILE.report.csv in this directory), which holds patient data. Correct its
     rows and import the report: its bookcli_… columns are ignored. Rows for one slot are decided in the order of the
     file; a patient's rows for different days may not be. A dry run tries batches of about 1,000 rows, each against the
-    database as it is now. Exit 6: some rows were refused.
+    database as it is now, names the first that are refused, and writes a report only with --report. Exit 6: some rows
+    were refused.
 
     \b
     Fields (a column of that name, or --map, or --mapping):
@@ -92,7 +93,7 @@ def import_(
     columns = imports.mapping_of(noun, mapping, map_ or (), set_ or ())
     shape = imports.FileFormat(kind, encoding, delimiter, sheet)
     options = import_plan.Options(source or "import", create_patients, history, retry_refused)
-    target = Path(report) if report else imports.default_report(file)
+    target = Path(report) if report else None if dry_run else imports.default_report(file)
     raise typer.Exit(_run(desk, imports.Job(noun, file, target, columns, shape, options, dry_run)))
 
 
@@ -135,12 +136,22 @@ def _show(desk: Desk, job: Job, tally: Tally, seconds: float) -> None:
         "rows": tally.rows,
         "refused": tally.refused,
         "dry_run": job.dry_run,
-        "report": str(job.report),
+        "report": None if job.report is None else str(job.report),
+        "first_refused": [
+            {"line": one.line, "verdict": one.verdict, "reason": one.reason} for one in tally.first_refused
+        ],
         "seconds": round(seconds, 3),
     }
     desk.output.show(_VERDICTS, records, extra=extra)
     kept = "Dry run, nothing was kept: " if job.dry_run else ""
-    desk.talk.note(f"{kept}{_counts(tally)}. The report is in {job.report}.")
+    if job.report is not None:
+        desk.talk.note(f"{kept}{_counts(tally)}. The report is in {job.report}.")
+        return
+    desk.talk.note(f"{kept}{_counts(tally)}.")
+    for one in tally.first_refused:
+        desk.talk.note(f"  Line {one.line}: {one.reason or one.verdict}")
+    if tally.refused > len(tally.first_refused):
+        desk.talk.note(f"  … and {tally.refused - len(tally.first_refused):,} more: --report FILE.csv has all.")
 
 
 def _counts(tally: Tally) -> str:

@@ -204,9 +204,9 @@ def _head(letter: Letter) -> str:
     if letter.channel == "webhook":
         return "To the webhook"
     if letter.channel == "sms":
-        from ..core.model.messages import sms_parts  # noqa: PLC0415 - only for an answer
+        from ..core.model.messages import sms_size  # noqa: PLC0415 - only for an answer
 
-        return f"SMS to: {letter.recipient or 'no number'}\nTakes: {sms_parts(letter.text)} of up to 160 characters"
+        return f"SMS to: {letter.recipient or 'no number'}\n{sms_size(letter.text)}"
     names = ", ".join(one.name for one in letter.attachments)
     return f"To: {letter.recipient or 'no e-mail address'}\nSubject: {letter.subject}\nAttached: {names}"
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import params, views
+from ..core.errors import Refused
+from . import diagnostics, params, views
 from .command import Desk, new_app
 from .output import View
 
 if TYPE_CHECKING:
     from ..core.model.patients import Patient
+    from . import dialogue
 
 _FIELDS = ("mrn", "name", "birth_date", "sex", "phone", "email", "language", "channel", "consent", "note")
 PATIENTS = View(
@@ -56,11 +59,11 @@ def add(
       bookcli patient add
       bookcli patient add --mrn P1 < patient.json
     """
-    from ..core.services import patients  # noqa: PLC0415 - the driver comes after the words are understood
-    from . import dialogue  # noqa: PLC0415 - likewise
+    from . import dialogue  # noqa: PLC0415 - the driver comes after the words are understood
 
-    fields = dialogue.fields(desk)
-    record = _record(patients.add(desk.context, {**fields, "mrn": mrn or fields.get("mrn", "")}))
+    check = _check(desk)
+    number = _number(desk, mrn, check)
+    record = _record(_added(desk, {**dialogue.fields(desk, check), **number}, check))
     desk.output.show(PATIENTS, [record], sentence=f"Added patient {record['mrn']}: {record['name']}")
     desk.talk.suggest(f"bookcli book --patient {record['mrn']} --test TEST --on tomorrow")
 
@@ -90,7 +93,7 @@ def edit(desk: Desk, mrn: params.Mrn) -> None:
     from ..core.services import patients  # noqa: PLC0415 - the driver comes after the words are understood
     from . import dialogue  # noqa: PLC0415 - likewise
 
-    fields = dialogue.fields(desk, _record(patients.get(desk.context, mrn)))
+    fields = dialogue.fields(desk, _check(desk), _record(patients.to_edit(desk.context, mrn)))
     record = _record(patients.edit(desk.context, mrn, fields))
     desk.output.show(PATIENTS, [record], sentence=f"Changed patient {record['mrn']}: {record['name']}")
 
@@ -156,6 +159,40 @@ def history(desk: Desk, mrn: params.Mrn) -> None:
     desk.output.show(views.HISTORY, [views.appointment(row) for row in found])
     if not found:
         desk.talk.note("No appointments.")
+
+
+def _check(desk: Desk) -> dialogue.Check:
+    """What raises InvalidInput for an answer that the core would refuse after the last question."""
+    from ..core.services import patients  # noqa: PLC0415 - the driver comes after the words are understood
+
+    return lambda field, typed: patients.validated(desk.context.settings, {field: typed}, new=field == "mrn")
+
+
+def _number(desk: Desk, mrn: str, check: dialogue.Check) -> dict[str, str]:
+    """The number, if one was given or must be; whoever can be asked learns what is wrong with it first."""
+    from . import dialogue  # noqa: PLC0415 - the driver comes after the words are understood
+
+    if diagnostics.interactive():
+        if mrn:
+            check("mrn", mrn)
+        elif desk.context.settings.mrn_must_be_typed:
+            mrn = dialogue.answer(desk, "Number:", partial(check, "mrn"))
+    return {"mrn": mrn} if mrn else {}
+
+
+def _added(desk: Desk, fields: dict[str, str], check: dialogue.Check) -> Patient:
+    """The new record; where somebody can be asked, another number is taken for one that somebody has."""
+    from ..core.services import patients  # noqa: PLC0415 - the driver comes after the words are understood
+    from . import dialogue  # noqa: PLC0415 - likewise
+
+    while True:
+        try:
+            return patients.add(desk.context, fields)
+        except Refused as taken:
+            if taken.code != "mrn-taken" or not diagnostics.interactive():
+                raise
+            desk.talk.warn(taken.message)
+            fields["mrn"] = dialogue.answer(desk, "Another number:", partial(check, "mrn"))
 
 
 def _record(patient: Patient) -> dict[str, Any]:

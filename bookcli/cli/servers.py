@@ -86,13 +86,16 @@ def status(desk: Desk) -> None:
       bookcli status
       bookcli status --json
     """
-    from ..core.services import servers  # noqa: PLC0415 - the driver comes after the words are understood
+    from ..core.services import desk as lights  # noqa: PLC0415 - the driver comes after the words are understood
+    from ..core.services import servers  # noqa: PLC0415 - likewise
 
     states = servers.status(desk.context)
     desk.output.show(SERVERS, _records(states))
     if not states[0].running:
         desk.talk.note("Start it: bookcli up" if states[0].ours else FOREIGN)
         raise typer.Exit(1)
+    if lights.waits_for_a_worker(desk.context):
+        desk.talk.note("Messages wait, and no worker is seen to send them: bookcli worker run")
 
 
 def doctor(desk: Desk) -> None:

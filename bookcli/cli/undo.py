@@ -1,4 +1,4 @@
-"""`bookcli undo`: what you have just done to an appointment is taken back."""
+"""`bookcli undo`: what you have just done to an appointment is taken back; and all that could be, closings too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ LastOr = Annotated[
     ),
 ]
 UNDOABLE = View(
-    "undoable", "reference", ("done_at", "action", "reference", "status", "test", "site", "resource", "start", "zone")
+    "undoable",
+    "reference",
+    (
+        *("done_at", "action", "reference", "status", "test", "site", "resource", "start", "zone"),
+        *("closure", "end"),
+    ),
 )
 
 
@@ -30,11 +35,12 @@ def register(app: typer.Typer) -> None:
 def undo(
     desk: Desk,
     reference: LastOr = "",
-    list_: Annotated[bool, typer.Option("--list", help="Only show what could be undone.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="Only show what could be undone, closings too.")] = False,
 ) -> None:
     """Take back the last thing you did to an appointment, within ten minutes and unless somebody has changed it since.
 
-    A message that is not sent yet is not sent; otherwise the patient is told again.
+    A message that is not sent yet is not sent; otherwise the patient is told again. What was closed is listed too, and
+    opened again with `bookcli schedule reopen`; an edit of a patient is taken back where it was made, in the desk.
 
     \b
     Examples:
@@ -45,9 +51,7 @@ def undo(
     from ..core.services import undo  # noqa: PLC0415 - the driver comes after the words are understood
 
     if list_:
-        steps = [_step(row) for row in undo.possible(desk.context)]
-        desk.output.show(UNDOABLE, steps)
-        desk.talk.note("" if steps else "There is nothing that you could take back.")
+        _list(desk)
         return
     undone = undo.undo(desk.context, reference)
     records = [views.appointment(one) for one in undone.verdicts]
@@ -56,7 +60,17 @@ def undo(
     desk.talk.note("The patient may have been told already, and is told again." if undone.message_sent else "")
 
 
+def _list(desk: Desk) -> None:
+    from ..core.services import undo  # noqa: PLC0415 - the driver comes after the words are understood
+
+    steps = [_step(row) for row in undo.possible(desk.context)]
+    desk.output.show(UNDOABLE, steps)
+    desk.talk.note("" if steps else "There is nothing that you could take back.")
+    for closure in (step["closure"] for step in steps if step["closure"]):
+        desk.talk.note(f"What was closed is taken back by: bookcli schedule reopen {closure} --undo")
+
+
 def _step(row: Mapping[str, Any]) -> dict[str, Any]:
     zone = row["zone"]
     times = {"done_at": views.local(row["done_at"], zone), "start": views.local(row["starts_at"], zone)}
-    return {**row, **times}
+    return {"reference": None, "closure": None, **row, **times, "end": views.local(row.get("ends_at"), zone)}

@@ -78,6 +78,11 @@ class TypeAhead:
             self._held = None
             self._begin(widget)
 
+    @property
+    def pressed_at(self) -> float:
+        """When what is done now was asked for by a key, on the monotonic clock, however long the key has waited."""
+        return self._passed.time if self._passed is not None else time.monotonic()
+
     def until_answered(self, owner: MessagePump, group: str, seconds: float = MOST_SECONDS) -> None:
         """What is typed waits for the answer to a question, as in `Calls.ask`, because it is for what the answer shows.
 
@@ -136,8 +141,8 @@ class TypeAhead:
     @property
     def _target(self) -> DOMNode:
         """Where a key goes first."""
-        desk = self._desk
-        return (desk.screen_stack and desk.focused) or self._screen or desk
+        focused = self._desk.focused if self._desk.screen_stack else None
+        return focused or self._screen or self._desk
 
     def _belongs_here(self, kept: Kept) -> bool:
         return kept.locked is None or kept.locked == self._desk.is_locked

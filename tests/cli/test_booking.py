@@ -109,6 +109,16 @@ def test_a_booking_by_local_time(bookcli: Shell, clinic: Clinic) -> None:
     assert appointment["start"] == f"{clinic.day(2)}T09:30:00-03:00"
 
 
+def test_for_a_time_at_which_nothing_begins_the_nearest_are_offered(bookcli: Shell, clinic: Clinic) -> None:
+    words = ("--patient", "P1", "--test", "mri", "--site", "north", "--at", "tomorrow 10:07", "--json")
+    for command in ("book", "hold"):
+        answer = bookcli(command, *words)
+        assert (answer.code, answer.json["reason"]) == (3, "slot-unknown")
+        assert [one["start"][11:16] for one in answer.json["alternatives"]] == ["09:30", "10:00", "10:30"]
+    assert "Free nearby:" in bookcli("book", *words[:-1]).err
+    assert bookcli("book", *words[:-2], f"{clinic.day(1) + timedelta(days=60)} 10:07").code == 4, "nothing is near"
+
+
 def test_a_booking_in_the_first_free_place_of_a_day(bookcli: Shell, clinic: Clinic) -> None:
     booked = [
         bookcli("book", "--patient", f"P{n}", "--test", "mri", "--site", "north", "--on", str(clinic.day(3)), "--json")
@@ -118,6 +128,19 @@ def test_a_booking_in_the_first_free_place_of_a_day(bookcli: Shell, clinic: Clin
         clinic.slot("mri", 3, 0),
         clinic.slot("mri", 3, 1),
     ]
+
+
+def test_who_has_the_same_test_ahead_already_is_said_and_booked_all_the_same(bookcli: Shell, clinic: Clinic) -> None:
+    words = ("book", "--patient", "P1", "--test", "blood", "--site", "north", "--on")
+    first = bookcli(*words, str(clinic.day(2)), "-o", "ids")
+    second = bookcli(*words, str(clinic.day(1)), "-o", "ids")
+    said = f"The patient already has Blood draw on {clinic.day(2):%a %d %b %Y} 08:00 at north ({first.out.strip()}).\n"
+    assert (first.err, second.code, second.err) == ("", 0, said)
+    visit = ("visit", "--patient", "P1", "--tests", "blood+mri", "--site", "north", "--on", str(clinic.day(3)))
+    assert f"({second.out.strip()}), and 1 more." in bookcli(*visit).err
+    assert bookcli(*words, str(clinic.day(4)), "-q").err == ""
+    moved = bookcli("reschedule", second.out.strip(), "--site", "north", "--at", f"{clinic.day(2)} 10:00").err
+    assert f"({first.out.strip()}), and 2 more." in moved
 
 
 def test_the_desks_own_site_is_the_default(bookcli: Shell, clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +228,12 @@ def test_an_appointment_from_booking_to_the_end(bookcli: Shell, clinic: Clinic) 
     assert bookcli("noshow", reference).code == 3, "it has not begun"
     assert bookcli("arrive", reference).code == 3, "it is on another day"
     clinic.happens_today(reference)
-    for command, status in (("arrive", "arrived"), ("check-in", "checked-in"), ("fulfil", "fulfilled")):
+    for command, status in (("arrive", "arrived"), ("check-in", "checked-in")):
         assert bookcli(command, reference, "--json").json["appointments"][0]["status"] == status
+    early = bookcli("fulfil", reference, "--json")
+    assert (early.code, early.error["code"]) == (2, "not-confirmed"), "it begins much later"
+    assert bookcli("fulfil", reference, "--yes", "--json").json["appointments"][0]["status"] == "fulfilled"
+    assert bookcli("fulfil", reference).code == 0, "it is done already"
     assert bookcli("cancel", reference, "--yes").code == 3
     assert bookcli("show", reference, "-o", "table").out.startswith(f"Fulfilled {reference}: MRI, north mri-1")
     assert clinic.sound()

@@ -98,6 +98,39 @@ def test_patients_are_asked_for_at_a_terminal(bookcli: Shell, clinic: Clinic, te
     assert bookcli("patient", "add", stdin="Half\n").code == 2
 
 
+def test_a_wrong_answer_is_asked_for_again_at_once(bookcli: Shell, clinic: Clinic, terminal: None) -> None:
+    typed = "\nZoë Test\n31 feb 1980\n1980-02-03\ngirl\nf\n12\n030 123\nzoë@\n\nd\nde\npost\n\nperhaps\n\n\n"
+    added = bookcli("patient", "add", "--json", stdin=typed)
+    (record,) = added.json["patients"]
+    assert (record["name"], record["birth_date"], record["phone"]) == ("Zoë Test", "1980-02-03", "030 123")
+    asked = added.err.splitlines()[:-1]
+    assert len(asked) == 8, added.err
+    assert "Name: The name is empty." in asked[0]
+    assert "Date of birth: The birth date is not valid: write it like 1980-12-01 or 1 dec 1980." in asked[1]
+    edited = bookcli("patient", "edit", record["mrn"], "--json", stdin="-\n\nnever\n-\n" + "\n" * 7)
+    (changed,) = edited.json["patients"]
+    assert (changed["name"], changed["birth_date"], changed["phone"]) == ("Zoë Test", None, "030 123")
+
+
+def test_a_number_that_cannot_be_is_asked_for_again(
+    bookcli: Shell, clinic: Clinic, terminal: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bookcli("patient", "add", "--mrn", "?", stdin="Zoë\n").err.startswith("The number is not valid.")
+    taken = bookcli("patient", "add", "--mrn", "P1", "-o", "ids", stdin="Zoë\n" + "\n" * 8 + "P2\nP77\n")
+    assert (taken.out, taken.err.count("belongs to a patient")) == ("P77\n", 2)
+    monkeypatch.setenv("BOOKCLI_MRN_PATTERN", "H-[0-9]{6}")
+    numbered = bookcli("patient", "add", "-o", "ids", stdin="\nP7\nH-123456\nZoë\n" + "\n" * 8)
+    assert numbered.out == "H-123456\n"
+    monkeypatch.setenv("BOOKCLI_PHONE_REGION", "Germany")
+    assert "BOOKCLI_PHONE_REGION" in bookcli("patient", "add", stdin="H-123457\nZoë\n\n\n12\n").err
+
+
+def test_a_merged_record_is_not_asked_about(bookcli: Shell, clinic: Clinic, terminal: None) -> None:
+    assert bookcli("patient", "merge", "P1", "P2", "--yes").code == 0
+    refused = bookcli("patient", "edit", "P2", stdin="\n" * 9)
+    assert (refused.code, "Name" in refused.err) == (3, False)
+
+
 def test_patients_are_found_by_what_is_piped_in(bookcli: Shell, clinic: Clinic) -> None:
     assert bookcli("patient", "find", "-o", "ids", stdin="muller ana\n").out == "P1\n"
     assert bookcli("patient", "find", "--mrn", "P2", "-o", "ids").out == "P2\n"

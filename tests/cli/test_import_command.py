@@ -67,6 +67,23 @@ def test_refused_rows_end_with_6_and_stdin_is_read(clinic: Clinic, tmp_path: Pat
     assert [row["bookcli_verdict"] for row in rows_of(tmp_path / "import-report.csv")] == ["booked", "patient-unknown"]
 
 
+def test_a_dry_run_names_the_first_bad_rows_and_writes_a_report_only_when_asked_to(
+    clinic: Clinic, tmp_path: Path
+) -> None:
+    rows = [f"P{n},blood,north,{clinic.day(2)}" for n in (1, *range(90, 102))]
+    (tmp_path / "f.csv").write_text("\n".join(["patient,test,site,day", *rows, ""]), encoding="utf-8")
+    words = ("import", "appointments", "f.csv", "--dry-run")
+    tried = bookcli(*words, cwd=tmp_path)
+    assert (tried.returncode, [one.name for one in tmp_path.rglob("*.csv*")]) == (6, ["f.csv"])
+    said = tried.stderr.splitlines()
+    assert said[-12] == "Dry run, nothing was kept: 13 rows: 12 patient-unknown, 1 booked."
+    assert said[-11] == "  Line 3: There is no patient with that number."
+    assert "2 more" in said[-1]
+    summary = json.loads(bookcli(*words, "--json", "--report", "r.csv", cwd=tmp_path).stdout)
+    assert (summary["report"], len(summary["first_refused"])) == ("r.csv", 10)
+    assert len(rows_of(tmp_path / "r.csv")) == 13
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

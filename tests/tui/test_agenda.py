@@ -59,6 +59,8 @@ def test_one_key_is_one_step_of_the_day_and_u_takes_it_back(clinic: Clinic) -> N
         await seat.press("c")
         await seat.sees("▶ checked in")
         await seat.press("f")
+        await seat.sees("Łukasz Żółć is done already?", "It only begins on", "▶ checked in")
+        await seat.press("y")
         await seat.sees("✔ done")
 
     sit(clinic.context, play, SMALL)

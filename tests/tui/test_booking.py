@@ -48,6 +48,7 @@ def test_a_slot_of_the_board_is_booked_for_a_patient_found_by_typing(clinic: Cli
     async def play(seat: Seat) -> None:
         await held_mri(seat)
         await seat.sees("Ana Müller", "Read aloud  No metal.")
+        assert "already has" not in seat.text()
         assert statuses(clinic) == [("mri", "pending")]
         await seat.press("text:claustrophobic", "enter")
         await seat.sees("BOOKED", "Ana Müller P1", "No metal.")
@@ -75,6 +76,22 @@ def test_while_the_dialog_is_open_other_desks_see_the_place_held_and_by_whom(cli
         await seat.misses("for whoever performs it")
 
     sit(clinic.context, play)
+
+
+def test_who_has_the_same_test_ahead_already_is_said_while_it_is_booked(clinic: Clinic) -> None:
+    has = appointments.book(clinic.context, clinic.request(1, "mri", clinic.slot("mri", 2))).verdicts[0].reference
+
+    async def play(seat: Seat) -> None:
+        await booking_mri(seat)
+        await seat.press("text:muller")
+        await seat.sees("P1")
+        await seat.takes_patient()
+        await seat.press("text:mri", "enter")
+        await seat.sees("◐ Held 4:5", "▲ The patient already has MRI on", "08:00 at north", f"({has})")
+        await seat.press("enter")
+        await seat.sees("BOOKED")
+
+    sit(clinic.context, play, SMALL)
 
 
 def test_leaving_says_that_a_place_is_given_back_only_when_one_is_held(clinic: Clinic) -> None:
@@ -386,12 +403,14 @@ def test_for_a_day_that_is_not_clear_nothing_is_offered_and_nothing_is_held(clin
         await seat.sees("Ana Müller")
         await seat.takes_patient()
         await seat.press("text:mri", "enter", "text:31 feb", "enter")
-        await seat.sees("It is not clear what is meant by 31, feb.")
+        await seat.sees("▲ 31 feb is no day.")
         await seat.press("ctrl+s")
         await seat.misses("◐ Held", "08:00 mri-1")
         await seat.press("shift+tab", "ctrl+u", f"text:{clinic.day(1)}", "enter")
         await seat.sees("mri 08:00 mri-1")
-        await seat.misses("not clear")
+        await seat.misses("no day")
+        await seat.press("shift+tab", "ctrl+u", "text:soonish", "enter")
+        await seat.sees("It is not clear what is meant by soonish.")
 
     sit(clinic.context, play)
     assert statuses(clinic) == []

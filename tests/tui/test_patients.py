@@ -103,6 +103,25 @@ def test_digits_are_keys_again_when_the_line_was_left(clinic: Clinic) -> None:
     sit(clinic.context, play)
 
 
+def test_whoever_comes_back_types_whom_to_look_for_and_after_a_dialog_presses_keys(clinic: Clinic) -> None:
+    async def play(seat: Seat) -> None:
+        await chosen(seat)
+        await seat.press("1")
+        await seat.sees("No slots")
+        await seat.press("3")
+        await seat.sees("Number    P1")
+        await seat.press("text:silva")
+        await seat.sees("Patient  silva", "José da Silva")
+        await seat.press("enter")
+        await seat.sees("Number    P2")
+        await seat.press("question_mark")
+        await seat.sees("Leave the line")
+        await seat.press("escape", "e")
+        await seat.sees("Edit P2")
+
+    sit(clinic.context, play)
+
+
 def test_while_the_database_is_away_the_line_is_typed_in_and_says_so_once(
     clinic: Clinic, server: Server, database: str
 ) -> None:

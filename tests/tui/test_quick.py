@@ -52,15 +52,19 @@ async def typed(seat: Seat, words: str) -> None:
 
 def test_of_several_patients_one_is_taken_by_the_arrows_before_anything_is_held(clinic: Clinic) -> None:
     clinic.run("UPDATE patient SET name = 'Amir Khan' WHERE mrn IN ('P1', 'P2', 'P3')")
+    appointments.book(clinic.context, clinic.request(2, "mri", clinic.slot("mri", 2)))
 
     async def play(seat: Seat) -> None:
         await typed(seat, "khan, mri, tomorrow")
-        await seat.sees("P1", "P2", "P3", "mri 08:00 mri-1", "Enter takes Amir Khan")
-        await seat.press("down", "enter")
+        await seat.sees("P1", "P2", "P3", "mri 08:00 mri-1", "3 patients match: the arrows choose one")
+        await seat.press("down")
+        await seat.sees("Enter takes Amir Khan P2")
+        await seat.press("enter")
         await seat.misses("P1 ", "P3 ")
-        assert statuses(clinic) == []
+        await seat.sees("▲ The patient already has MRI")
+        assert statuses(clinic) == [("mri", "booked")]
         await seat.press("down", "enter")
-        await seat.sees("◐ Held 4:5", "08:30–09:00", "Amir Khan P2")
+        await seat.sees("◐ Held 4:5", "08:30–09:00", "Amir Khan P2", "▲ The patient already has MRI")
         await seat.press("enter")
         await seat.sees("BOOKED", "Amir Khan P2")
 
@@ -69,7 +73,9 @@ def test_of_several_patients_one_is_taken_by_the_arrows_before_anything_is_held(
 
 def test_what_means_nothing_is_said_and_nothing_is_an_error(clinic: Clinic) -> None:
     async def play(seat: Seat) -> None:
-        await typed(seat, "muller, mri+blod, tomorrow am")
+        await typed(seat, "muller, mri, 31 feb")
+        await seat.sees("31 feb is no day", "Ana Müller", "Type another day: 31 feb is none")
+        await seat.press("enter", "ctrl+u", "text:muller, mri+blod, tomorrow am")
         await seat.sees("blod ? no such test; blood?", "test mri", "Ana Müller")
         await seat.press("escape")
         await seat.misses("Book in one line")

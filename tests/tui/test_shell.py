@@ -10,6 +10,7 @@ import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.errors import InvalidInput
+from bookcli.core.services import appointments, tasks
 from bookcli.tui import keys
 from bookcli.tui.app import DeskApp
 from bookcli.tui.screens.days import Days
@@ -136,6 +137,19 @@ def test_every_theme_shows_the_same_words(clinic: Clinic) -> None:
     import asyncio
 
     asyncio.run(_themes(clinic))
+
+
+def test_that_no_worker_is_seen_is_said_as_soon_as_a_message_waits(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "unseen", lambda _: True)
+
+    async def play(seat: Seat) -> None:
+        await seat.sees("No slots", "● worker")
+        appointments.book(clinic.context, clinic.request(1, "mri", clinic.slot("mri")))
+        await seat.sees("▲ no worker seen")
+
+    sit(clinic.context, play, SMALL)
 
 
 def test_what_is_said_leaves_the_keys_on_the_screen(clinic: Clinic) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bookcli.tui.app import DeskApp
 from tests.clinic import Clinic
 from tests.faults import outages
 from tests.servers import Server
@@ -60,6 +61,23 @@ def test_a_whole_booking_is_typed_before_anything_of_it_is_on_the_screen(clinic:
     sit(clinic.context, play, SMALL)
 
 
+def test_of_several_patients_none_is_taken_by_what_was_typed_before_they_were_seen(clinic: Clinic) -> None:
+    clinic.run("UPDATE patient SET name = 'Amir Khan' WHERE mrn IN ('P1', 'P2', 'P3')")
+
+    async def play(seat: Seat) -> None:
+        in_a_burst(seat, "text:/khan, mri, tomorrow", "enter", "enter", "enter", "enter")
+        await seat.sees("mri 08:00 mri-1", "Enter takes Amir Khan P1")
+        await seat.eventually(lambda: not seat.app.ahead._kept and not seat.app.ahead._busy, "every key was passed on")
+        assert "Enter takes Amir Khan P1" in seat.text()
+        await seat.press("enter")
+        await seat.sees("Enter holds", "for Amir Khan")
+        assert clinic.rows("SELECT FROM appointment") == []
+        await seat.press("enter")
+        await seat.sees("◐ Held 4:5", "Amir Khan P1")
+
+    sit(clinic.context, play, SMALL)
+
+
 @pytest.mark.parametrize(
     ("keys", "seen"),
     [
@@ -80,6 +98,12 @@ def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
         assert len(seat.app.screen_stack) <= 3
 
     sit(clinic.context, play, SMALL)
+
+
+def test_an_answer_that_comes_when_the_desk_has_ended_is_for_nobody(clinic: Clinic) -> None:
+    ended = DeskApp(clinic.context)
+    assert not ended.screen_stack
+    assert ended.ahead._target is ended
 
 
 def test_days_are_walked_and_a_place_is_booked_before_the_first_day_is_shown(clinic: Clinic) -> None:

@@ -37,7 +37,7 @@ def test_a_preview_shows_the_patients_own_way_or_the_one_that_is_asked_for(clini
     (reference,) = book(clinic, 1)
     clinic.run("UPDATE patient SET channel = 'sms', phone = '+4915112345678', email = 'a@patients.example'")
     shown = said("message", "preview", reference, "-o", "table")
-    assert shown.stdout.startswith("SMS to: +4915112345678\nTakes: 1 of up to 160 characters\n"), shown
+    assert shown.stdout.startswith("SMS to: +4915112345678\n1 text message of up to 160 characters\n"), shown
     (email,) = json.loads(said("message", "preview", reference, "--channel", "email", "--json").stdout)["message"]
     assert email["recipient"] == "a@patients.example" and email["html"].startswith("<!DOCTYPE html>")
     assert "Nothing to eat for 8 hours." in email["html"] and len(email["attachments"]) == 1

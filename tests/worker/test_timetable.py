@@ -15,7 +15,7 @@ import pytest
 
 from bookcli.core.context import Context
 from bookcli.core.db import kernel
-from bookcli.core.services import cache, checkups, notifications, schedules, tasks
+from bookcli.core.services import cache, checkups, desk, notifications, schedules, tasks
 from tests.clinic import Clinic
 from tests.valkeys import Valkey
 from tests.worker.conftest import BOOKCLI, Workers, book, eventually
@@ -168,13 +168,18 @@ def test_what_stands_in_the_way_of_messages_is_in_the_state(clinic: Clinic, work
     assert state["workers"] == 0 and state["alive"] == []
 
 
-def test_messages_that_wait_for_no_worker_are_found_by_the_doctor(working: Context, clinic: Clinic) -> None:
+def test_messages_that_wait_for_no_worker_are_found_by_the_doctor_and_seen_at_the_desk(
+    working: Context, clinic: Clinic
+) -> None:
     def finding() -> Any:
         (found,) = [one for one in checkups.server(working, working.connection()) if one.check == "workers"]
         return found
 
     assert finding().well and finding().found == "no worker was seen"
+    assert (desk.look(working).worker, desk.waits_for_a_worker(working)) == ("ok", False)
     book(clinic, 1)
     assert not finding().well and "bookcli worker run" in finding().advice
+    assert (desk.look(working).worker, desk.waits_for_a_worker(working)) == ("unseen", True)
     timetable.do(working, timetable.TASKS[0])
     assert finding().well
+    assert (desk.look(working).worker, desk.waits_for_a_worker(working)) == ("ok", False)

@@ -11,6 +11,19 @@ from .cells import neutralise
 from .private_file import PrivateFile
 
 
+class NoReport:
+    """Takes what a report takes, and keeps nothing of it."""
+
+    def header(self, columns: Sequence[str]) -> None:
+        """As `ReportFile.header`."""
+
+    def row(self, verdict: RowVerdict, values: Mapping[str, str]) -> None:
+        """As `ReportFile.row`."""
+
+    def finish(self) -> None:
+        """As `ReportFile.finish`."""
+
+
 class ReportFile(PrivateFile):
     """A private file with a header and one line per row; formulas in it are neutralised."""
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from .. import clock
 from .slots import Slot
 
 WON = frozenset({"booked", "held", "rescheduled"})
 UNKNOWN_THINGS = frozenset(
     {"patient-unknown", "test-unknown", "site-unknown", "slot-unknown", "reference-unknown", "resource-unknown"}
 )
+EARLY = timedelta(hours=1)
+"""How long before its time a test that is called done is more likely another one."""
 CANCELLATION_REASONS = {
     "pat": "Patient",
     "pat-crs": "Patient: cancelled via automated reminder system",
@@ -153,6 +156,35 @@ def sentence(code: str, numbers: Mapping[str, Any] | None = None) -> str:
         .replace(" (?)", "")
         .replace(" (? of ? taken)", "")
     )
+
+
+def only_begins(facts: Mapping[str, Any]) -> str:
+    """What to say before a test is called done long before its time, as nothing but its day stands in the way of that.
+
+    Nothing when it is about to begin, or cannot be done now anyway: then the kernel says why.
+    """
+    if facts["status"] not in ("arrived", "checked-in") or facts["starts_at"] - clock.now() <= EARLY:
+        return ""
+    return f"It only begins on {clock.to_local(facts['starts_at'], facts['zone']):%a %d %b at %H:%M}."
+
+
+def already(
+    theirs: Iterable[Mapping[str, Any]], tests: Collection[str | None], but: Collection[str | None] = ()
+) -> str:
+    """A sentence about what a patient has ahead of the same tests, besides the references in `but`; or nothing.
+
+    `theirs` are rows of `app.appointment_facts`, ascending.
+    """
+    ahead = [
+        one
+        for one in theirs
+        if one["active"] and one["ends_at"] > clock.now() and one["test"] in tests and one["reference"] not in but
+    ]
+    if not ahead:
+        return ""
+    first, more = ahead[0], f", and {len(ahead) - 1} more" if len(ahead) > 1 else ""
+    begins = f"{clock.to_local(first['starts_at'], first['zone']):%a %d %b %Y %H:%M}"
+    return f"The patient already has {first['test_name']} on {begins} at {first['site']} ({first['reference']}){more}."
 
 
 def why(reason: str) -> str:

@@ -37,6 +37,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
 
 REPORT_COLUMNS = ("bookcli_line", "bookcli_verdict", "bookcli_reason", "bookcli_reference")
 
+MOST_NAMED = 10
 APPLIED = frozenset({"booked", "created", "changed", "unchanged"})
 
 HISTORY_STATUSES = frozenset({"booked", "arrived", "checked-in", "fulfilled", "noshow", "cancelled"})
@@ -72,16 +73,22 @@ class RowVerdict:
 
 @dataclass
 class Tally:
-    """How far an import is: rows with a verdict, how many have each, and about how many there are if that is known."""
+    """How far an import is: rows with a verdict, how many have each, and about how many there are if that is known.
+
+    `first_refused` are the first `MOST_NAMED` rows that were not applied.
+    """
 
     rows: int = 0
     expected: int | None = None
     verdicts: Counter[str] = field(default_factory=Counter)
+    first_refused: list[RowVerdict] = field(default_factory=list)
 
     def count(self, verdict: RowVerdict) -> None:
         """Adds one row."""
         self.rows += 1
         self.verdicts[verdict.verdict] += 1
+        if not verdict.applied and len(self.first_refused) < MOST_NAMED:
+            self.first_refused.append(verdict)
 
     @property
     def refused(self) -> int:

@@ -11,7 +11,8 @@ from .staff import Person
 
 @dataclass(frozen=True, slots=True)
 class Lights:
-    """How the parts of the system are. `database`: ok or away. `cache`: ok, off or away. `worker`: ok, late, unknown.
+    """How the parts of the system are. `database`: ok or away. `cache`: ok, off or away. `worker`: ok, late, unknown,
+    unseen: a message waits, and none was seen.
 
     `waiting` counts kept requests, `late` says how long the message is overdue that is most so; `person` is whose
     session it is, live or not, None when it is not known. `ended` are `pending.Item`s whose end nobody was told.

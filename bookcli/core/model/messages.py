@@ -130,11 +130,21 @@ _GSM_TWICE = frozenset("^{}\\[~]|€")
 
 def sms_parts(text: str) -> int:
     """How many text messages it takes (3GPP TS 23.038): 160 characters of the GSM alphabet fit into one, else 70."""
-    if all(char in _GSM or char in _GSM_TWICE for char in text):
+    if _is_gsm(text):
         units, alone, each = len(text) + sum(char in _GSM_TWICE for char in text), 160, 153
     else:
         units, alone, each = len(text.encode("utf-16-le")) // 2, 70, 67
     return 1 if units <= alone else -(-units // each)
+
+
+def sms_size(text: str) -> str:
+    """`2 text messages of up to 160 characters`: what somebody is told about that."""
+    parts = sms_parts(text)
+    return f"{parts} text message{'s' if parts > 1 else ''} of up to {160 if _is_gsm(text) else 70} characters"
+
+
+def _is_gsm(text: str) -> bool:
+    return all(char in _GSM or char in _GSM_TWICE for char in text)
 
 
 @lru_cache(maxsize=16)

@@ -30,7 +30,7 @@ _PARTS_OF_DAY = {
 _YEAR = r"(?P<y>(?:19|20|21)\d\d)"
 _STEP = re.compile(r"(?P<n>[+-]\d{1,4})(?P<unit>[dw])", re.ASCII)
 _YEAR_FIRST = re.compile(_YEAR + r"(?P<sep>[-/.]?)(?P<m>\d\d)(?P=sep)(?P<d>\d\d)", re.ASCII)
-_GERMAN = re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\." + _YEAR, re.ASCII)
+_GERMAN = re.compile(r"(?P<d>\d{1,2})\.(?P<m>\d{1,2})\.(?:" + _YEAR + ")?", re.ASCII)
 _YEAR_LAST = re.compile(r"(?P<a>\d{1,2})(?P<sep>[/-])(?P<b>\d{1,2})(?P=sep)" + _YEAR, re.ASCII)
 _DAY_MONTH = re.compile(r"(?P<d>\d{1,2})(?:st|nd|rd|th)?\.? (?P<m>[a-z]{3,9})\.?,?(?: " + _YEAR + ")?", re.ASCII)
 _MONTH_DAY = re.compile(r"(?P<m>[a-z]{3,9})\.? (?P<d>\d{1,2})(?:st|nd|rd|th)?,?(?: " + _YEAR + ")?", re.ASCII)
@@ -40,10 +40,16 @@ _COMPACT_TIME = re.compile(r"(?P<h>\d{1,2})(?P<m>\d\d)", re.ASCII)
 _OFFSET = re.compile(r"(?<=[\d])(?: ?(?P<z>z)|(?P<sign>[+-])(?P<h>\d\d):?(?P<m>[0-5]\d))$", re.ASCII)
 _RANGE = re.compile(r" ?(?:-|–|\.\.| to ) ?")
 
-_DAY_FORMS = "use today, tomorrow, mon, +3d, 2026-12-01, 1.12.2026 or 1 dec"
+_DAY_FORMS = "use today, tomorrow, mon, +3d, 2026-12-01, 1.12.2026, 1.12. or 1 dec"
 _TIME_FORMS = "use 9, 9:20, 0920, 9.20, 9am or noon"
 _PART_FORMS = "use am, pm, morning, afternoon, evening, 9-12 or 9:00-11:30"
 _PERIOD_FORMS = "use a day, 2026-12-01..2026-12-07, mon..fri, +7d, week, next week, month or 2026-12"
+
+
+class NoSuchDay(InvalidInput):
+    """A date such as 31 feb, which no calendar has."""
+
+    code = "date-unclear"
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,8 @@ class Moment:
 def parse_day(text: str, today: date) -> date:
     """A day: `today`, `mon` (the next one, today included), `+3d`, `-1d`, `+2w`, `2026-12-01`, `1.12.2026`, `1 dec`.
 
-    A day without a year is the next such day, today included. Raises InvalidInput `date-unclear`, also for
-    `01/12/2026`, which is the first of December to some and the twelfth of January to others.
+    A day without a year (`1.12.`, `1 dec`) is the next such day, today included. Raises InvalidInput `date-unclear`,
+    also for `01/12/2026`, which is the first of December to some and the twelfth of January to others, and NoSuchDay.
     """
     return _day(_tidy(text), today, today)
 
@@ -136,7 +142,7 @@ def parse_period(text: str, today: date) -> tuple[date, date]:
         raise _unclear_day(_PERIOD_FORMS) from None
     except InvalidInput as problem:
         if problem.hint == _DAY_FORMS:
-            raise _unclear_day(_PERIOD_FORMS) from None
+            problem.hint = _PERIOD_FORMS
         raise
 
 
@@ -192,11 +198,13 @@ def _day(words: str, today: date, base: date) -> date:
     if step := _STEP.fullmatch(words):
         return _stepped(base, int(step["n"]) * (7 if step["unit"] == "w" else 1))
     if found := _YEAR_FIRST.fullmatch(words) or _GERMAN.fullmatch(words):
-        return _calendar_day(int(found["y"]), int(found["m"]), int(found["d"]))
+        return _in_month(int(found["d"]), int(found["m"]), found["y"], base)
     if found := _YEAR_LAST.fullmatch(words):
         return _unless_ambiguous(int(found["a"]), int(found["b"]), int(found["y"]))
     if found := _DAY_MONTH.fullmatch(words) or _MONTH_DAY.fullmatch(words):
-        return _in_month(int(found["d"]), found["m"], found["y"], base)
+        month = _begins_one(found["m"], _MONTHS)
+        if month is not None:
+            return _in_month(int(found["d"]), month + 1, found["y"], base)
     raise _unclear_day()
 
 
@@ -214,21 +222,18 @@ def _unless_ambiguous(one: int, other: int, year: int) -> date:
     return _calendar_day(year, other, one) if other <= 12 else _calendar_day(year, one, other)
 
 
-def _in_month(day: int, month_name: str, year: str | None, base: date) -> date:
-    month = _begins_one(month_name, _MONTHS)
-    if month is None:
-        raise _unclear_day()
+def _in_month(day: int, month: int, year: str | None, base: date) -> date:
     if year:
-        return _calendar_day(int(year), month + 1, day)
+        return _calendar_day(int(year), month, day)
     # Nine years hold every day of a year, 29 February included.
     for candidate in range(base.year, base.year + 9):
         try:
-            found = date(candidate, month + 1, day)
+            found = date(candidate, month, day)
         except ValueError:
             continue
         if found >= base:
             return found
-    raise _unclear_day()
+    raise _no_such_day()
 
 
 def _begins_one(word: str, names: tuple[str, ...]) -> int | None:
@@ -243,7 +248,7 @@ def _calendar_day(year: int, month: int, day: int) -> date:
     try:
         return date(year, month, day)
     except ValueError:
-        raise _unclear_day("there is no such day in the calendar; " + _DAY_FORMS) from None
+        raise _no_such_day() from None
 
 
 def _time(words: str, forms: str = _TIME_FORMS) -> time:
@@ -281,6 +286,10 @@ def _tidy(text: str) -> str:
 
 def _unclear_day(hint: str = _DAY_FORMS) -> InvalidInput:
     return InvalidInput("The date is not clear.", hint=hint, code="date-unclear")
+
+
+def _no_such_day() -> NoSuchDay:
+    return NoSuchDay("There is no such day in the calendar.", hint=_DAY_FORMS)
 
 
 def _unclear_time(hint: str = _TIME_FORMS) -> InvalidInput:

@@ -15,11 +15,11 @@ from typing import TypeVar
 from ..errors import InvalidInput
 from .patients import is_mrn, understood
 from .periods import END_OF_DAY as END_OF_DAY
-from .periods import parse_part_of_day, parse_period, parse_time
+from .periods import NoSuchDay, parse_day, parse_part_of_day, parse_period, parse_time
 from .references import appointment_id_of
 from .text import fold, nearest
 
-KINDS = ("name", "number", "birth-date", "reference", "test", "site", "days", "part", "time", "unknown")
+KINDS = ("name", "number", "birth-date", "reference", "test", "site", "days", "part", "time", "no-day", "unknown")
 LONGEST = 300
 """Characters that are looked at; what is behind them is one word that means nothing."""
 
@@ -81,7 +81,12 @@ class Line:
     @property
     def unknown(self) -> tuple[Word, ...]:
         """The words that mean nothing."""
-        return tuple(word for word in self.words if word.kind == "unknown")
+        return tuple(word for word in self.words if word.kind in ("unknown", "no-day"))
+
+    @property
+    def no_day(self) -> str:
+        """What was typed as a day and is none, such as 31 feb; empty when every day is one."""
+        return next((word.text for word in self.words if word.kind == "no-day"), "")
 
 
 def understand(line: str, known: Known, today: date) -> Line:
@@ -133,7 +138,7 @@ class _Reader:
     def _read(self, text: str, *, after_day: bool) -> tuple[str, str] | None:
         if text.startswith('"'):
             return _quoted(text)
-        for read in (self._birth_date, self._code, self._days, self._part, _phone):
+        for read in (self._birth_date, self._code, self._days, self._part, _phone, self._no_day):
             if (found := read(text)) is not None:
                 return found
         says_time = _SAYS_TIME.fullmatch(text) or (after_day and _HOUR.fullmatch(text))
@@ -155,6 +160,17 @@ class _Reader:
     def _days(self, text: str) -> tuple[str, str] | None:
         days = _tried(lambda words: parse_period(words, self.today), text)
         return None if days is None else ("days", "..".join(day.isoformat() for day in dict.fromkeys(days)))
+
+    def _no_day(self, text: str) -> tuple[str, str] | None:
+        if text.isdigit():  # 20260230 is a number, and may be somebody's
+            return None
+        try:
+            (parse_period if ".." in text else parse_day)(text, self.today)
+        except NoSuchDay:
+            return "no-day", text
+        except InvalidInput:
+            pass
+        return None
 
     def _part(self, text: str) -> tuple[str, str] | None:
         hours = _tried(parse_part_of_day, text)

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..context import Context
+from ..db import appointments as appointment_queries
 from ..db import kernel
 from ..errors import InvalidInput, NotFound, Refused
-from ..model.appointments import CANCELLATION_REASONS, UNKNOWN_THINGS, Outcome, Verdict, sentence
+from ..model.appointments import CANCELLATION_REASONS, UNKNOWN_THINGS, Outcome, Verdict, already, sentence
 from ..model.pending import booking
 from ..model.pending import visit as as_visit
 from ..model.references import appointment_id_of
@@ -125,6 +126,15 @@ def renew(context: Context, reference: str, seconds: int = HOLD_SECONDS, *, note
     _check_hold(seconds)
     clean = None if note is None else clean_note(note)
     return _about_some(context, lambda: kernel.renew(context.connection(), _checked(reference), seconds, clean))
+
+
+def also_ahead(context: Context, verdicts: Sequence[Verdict]) -> str:
+    """A sentence about what the patient of these has ahead of the same tests besides them; or nothing.
+
+    The look is audited.
+    """
+    theirs = appointment_queries.of_patient(context.connection(), verdicts[0].patient or "", past=False)
+    return already(theirs, {one.test for one in verdicts}, {one.reference for one in verdicts})
 
 
 def cancel(context: Context, reference: str, reason: str = "pat") -> Verdict:

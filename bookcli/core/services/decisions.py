@@ -93,18 +93,15 @@ def outcome(
         kind = "held" if all(v.verdict == "held" or v.status == "pending" for v in verdicts) else "booked"
         return Outcome(kind, None, requests[0].key, tuple(verdicts))
     request, why = next(((r, v) for r, v in lost if v.verdict != "visit-refused"), lost[0])
-    if why.verdict in UNKNOWN_THINGS:
-        _raise_not_found(context, request, why)
     if why.verdict == "forbidden":
         raise NotAllowed(sentence(why.verdict), hint=_YOURS, code=why.verdict)
-    return Outcome(
-        "refused",
-        why.verdict,
-        requests[0].key,
-        tuple(verdicts),
-        tuple(_alternatives(context, request, why, site) if offer else ()),
-        dict(why.numbers or {}),
-    )
+    # Whoever named a time at which nothing begins is told the nearest times.
+    between = why.verdict == "slot-unknown" and request.place.start is not None
+    unknown = why.verdict in UNKNOWN_THINGS and not between
+    free = _alternatives(context, request, why, site) if offer and not unknown else []
+    if unknown or (between and not free):
+        _raise_not_found(context, request, why)
+    return Outcome("refused", why.verdict, requests[0].key, tuple(verdicts), tuple(free), dict(why.numbers or {}))
 
 
 def _as_it_is_now(request: BookingRequest, verdict: Verdict) -> Verdict:

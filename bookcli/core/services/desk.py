@@ -15,7 +15,7 @@ from ..db import gateway, health
 from ..errors import BookcliError, Unavailable
 from ..model.lights import Lights
 from ..model.staff import Person, SignedIn
-from . import pending
+from . import pending, tasks
 from .pending import Item
 
 LATE = timedelta(minutes=2)
@@ -42,12 +42,27 @@ def look(context: Context) -> Lights:
         connection = context.connection()
         person = gateway.whoami(connection) if context.token else None
         late = health.oldest_unsent(connection)
-        worker = "late" if late and late > LATE else "ok"
+        worker = _worker(context, late)
         pending.replay(context, seconds=SECONDS_BESIDE)
     except Unavailable:
         database = "away"
     ended, waiting = _kept(context)
     return Lights(database, _cache(context), worker, waiting, late, person, ended)
+
+
+def waits_for_a_worker(context: Context) -> bool:
+    """Whether a message waits and no worker was seen; no when that is not known."""
+    try:
+        return health.oldest_unsent(context.connection()) is not None and tasks.unseen(context)
+    except BookcliError:
+        return False
+
+
+def _worker(context: Context, late: timedelta | None) -> str:
+    """Whether there is one is only asked when a message waits: a clinic that sends none needs none."""
+    if late is None:
+        return "ok"
+    return "late" if late > LATE else "unseen" if tasks.unseen(context) else "ok"
 
 
 def _kept(context: Context) -> tuple[tuple[Item, ...], int]:

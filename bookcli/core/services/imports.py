@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from ..context import Context
 from ..db import imports as queries
 from ..errors import BookcliError, InvalidInput, OutcomeUnknown, Unavailable
 from ..formats.mapping import Mapping as FieldMapping
-from ..formats.report_file import ReportFile
+from ..formats.report_file import NoReport, ReportFile
 from ..formats.rows import Row
 from ..formats.table_rows import read_rows
 from ..formats.whole_file import count_lines
@@ -46,11 +46,11 @@ class FileFormat:
 
 @dataclass(frozen=True)
 class Job:
-    """One import: a noun of `NOUNS`, a file (or `-`), how its columns are read, and where the report goes."""
+    """One import: a noun of `NOUNS`, a file (or `-`), how its columns are read, and where the report goes, if any."""
 
     noun: str
     path: str
-    report: Path
+    report: Path | None
     mapping: FieldMapping = field(default_factory=FieldMapping)
     format: FileFormat = field(default_factory=FileFormat)
     options: Options = field(default_factory=Options)
@@ -76,7 +76,7 @@ def run(context: Context, job: Job, tally: Tally, on_progress: Progress = lambda
     context.settings.check()
     rows = _opened(job)
     tally.expected = count_lines(job.path, job.format.encoding)
-    with ReportFile(job.report) as report, closing(_importer(context, job)) as importer:
+    with _report(job) as report, closing(_importer(context, job)) as importer:
         try:
             for verdicts, window in _decided(rows, importer):
                 if not tally.rows:
@@ -90,6 +90,10 @@ def run(context: Context, job: Job, tally: Tally, on_progress: Progress = lambda
         if not tally.rows:
             report.header(())
         report.finish()
+
+
+def _report(job: Job) -> AbstractContextManager[ReportFile | NoReport]:
+    return nullcontext(NoReport()) if job.report is None else ReportFile(job.report)
 
 
 def _decided(rows: Iterator[Row], importer: _Importer) -> Iterator[tuple[list[RowVerdict], list[Row]]]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from ..context import Context
 from ..errors import InvalidInput
@@ -19,6 +20,7 @@ MOST_TESTS = 8
 MOST_SLOTS = 20_000
 MOST_STARTS = 100
 _NOT_KNOWN = "Nothing was kept: with --take TEST=SLOT a visit would be."
+Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,10 @@ class Wish:
     most: int = 3
 
 
-def best(context: Context, wish: Wish) -> list[Offer]:
+def best(context: Context, wish: Wish, theirs: Iterable[Facts] | None = None) -> list[Offer]:
     """The best visits, the shortest stay first and the earliest of equals; each at one site on one of its days.
 
+    `theirs` is all that the patient has, as `patients.appointments` says it; it is asked for where it is not given.
     Raises NotFound for an unknown test, site or patient; InvalidInput; Unavailable.
     """
     if not 1 <= len(wish.tests) <= MOST_TESTS:
@@ -46,7 +49,9 @@ def best(context: Context, wish: Wish) -> list[Offer]:
         )
     with pending.nothing_kept(_NOT_KNOWN):
         rules = rules_of_tests(context, wish.tests)
-        engaged = _engaged(context, wish.patient) if wish.patient else []
+        if theirs is None:
+            theirs = patients.appointments(context, wish.patient, past=True) if wish.patient else ()
+        engaged = [ways.Engaged(one["test"], one["starts_at"], one["ends_at"]) for one in theirs if one["active"]]
         free = [
             slot
             for test in rules
@@ -55,12 +60,14 @@ def best(context: Context, wish: Wish) -> list[Offer]:
         return ways.best(wish.tests, free, rules, engaged=engaged, order=wish.order, most=wish.most)
 
 
-def around(context: Context, wish: Wish, slot: int, start: datetime) -> list[Offer]:
+def around(
+    context: Context, wish: Wish, slot: int, start: datetime, theirs: Iterable[Facts] | None = None
+) -> list[Offer]:
     """The best visit of which a test starts in a slot, if there is one, and then those that begin nearest to `start`.
 
     At most `wish.most` and that one. Raises as `best`.
     """
-    found = best(context, replace(wish, most=MOST_STARTS))
+    found = best(context, replace(wish, most=MOST_STARTS), theirs)
     here = [one for one in found if any(part.slot_id == slot for part in one.parts)]
     nearest = sorted((one for one in found if one not in here[:1]), key=lambda one: abs(one.start - start))
     return [*here[:1], *sorted(nearest[: wish.most], key=lambda one: one.start)]
@@ -83,11 +90,3 @@ def _rules_of(test: Test) -> ways.Rules:
         timedelta(days=test.min_interval_days),
         test.fasting == "yes" or (test.fasting == "words" and ways.wants_fasting(test.preparation)),
     )
-
-
-def _engaged(context: Context, patient: str) -> list[ways.Engaged]:
-    return [
-        ways.Engaged(row["test"], row["starts_at"], row["ends_at"])
-        for row in patients.appointments(context, patient, past=True)
-        if row["active"]
-    ]

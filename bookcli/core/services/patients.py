@@ -113,13 +113,7 @@ def _values(patient: Patient, fields: Iterable[str]) -> dict[str, Any]:
 
 def _change(context: Context, mrn: str, clean: Mapping[str, Any], still: Mapping[str, Any] | None) -> Patient:
     number, survivor = _number(context, mrn)
-    if survivor:
-        raise Refused(
-            f"That record was merged into {survivor}.",
-            hint=f"bookcli patient edit {survivor}",
-            code="patient-merged",
-            details={"survivor": survivor},
-        )
+    _check_stands(survivor)
     if clean.get("mrn", number) != number:
         raise InvalidInput("The number of a patient cannot be changed.", hint="bookcli patient merge", code="mrn-fixed")
     row = {**clean, "mrn": number, **({"still": still} if still is not None else {})}
@@ -128,6 +122,23 @@ def _change(context: Context, mrn: str, clean: Mapping[str, Any], still: Mapping
         raise Refused(sentence(saved.verdict), hint="Look at it as it is now.", code=saved.verdict)
     with after_saving(f"Patient {number}"):
         return get(context, number)
+
+
+def _check_stands(survivor: str | None) -> None:
+    if survivor:
+        raise Refused(
+            f"That record was merged into {survivor}.",
+            hint=f"bookcli patient edit {survivor}",
+            code="patient-merged",
+            details={"survivor": survivor},
+        )
+
+
+def to_edit(context: Context, mrn: str) -> Patient:
+    """The record of a number, before it is asked what is to be changed in it. Raises as `edit`; the look is audited."""
+    found = get(context, mrn)
+    _check_stands(found.merged_into)
+    return found
 
 
 def get(context: Context, mrn: str) -> Patient:

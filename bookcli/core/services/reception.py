@@ -15,7 +15,7 @@ from typing import Any
 from ..adapters import printer
 from ..context import Context
 from ..errors import OUTAGES, NotFound, Refused, Unavailable
-from ..model.appointments import Outcome
+from ..model.appointments import Outcome, already
 from ..model.offers import Offer
 from ..model.quick_line import Line
 from ..model.requests import BookingRequest
@@ -46,6 +46,14 @@ class Whole:
     facts: Mapping[str, Any]
     steps: tuple[Mapping[str, Any], ...]
     messages: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Visits to choose from, and a sentence about what the patient has ahead of the same tests, if anything."""
+
+    offers: tuple[Offer, ...]
+    already: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +148,13 @@ def elsewhere(context: Context, patient: str, test: str, start: datetime) -> str
 
 def offered(
     context: Context, line: Line, patient: str = "", near: tuple[int, datetime] | None = None, before: str = ""
-) -> list[Offer]:
+) -> Offered:
     """The best visits for what a line asks for; around a slot and its start, if one was pointed at.
 
     What is held under `before` is given back first: it is in nobody's way. Raises as `offers.best`.
     """
     release(context, before)
     wish = replace(quick_line.wish(context, line, patient), most=MOST_OFFERS)
-    return offers.around(context, wish, *near) if near is not None else offers.best(context, wish)
+    theirs = patients.appointments(context, patient, past=True) if patient else []
+    found = offers.around(context, wish, *near, theirs) if near is not None else offers.best(context, wish, theirs)
+    return Offered(tuple(found), already(theirs, line.tests))

@@ -34,6 +34,13 @@ def last_runs(context: Context) -> list[LastRun]:
         return log.last() if log is not None else []
 
 
+def unseen(context: Context) -> bool:
+    """Whether no worker was seen lately; no when that is not known, for want of a Redis that says so."""
+    with contextlib.suppress(BookcliError):
+        return bool(context.queue_address) and not any(run.age < LONGEST_SILENCE for run in last_runs(context))
+    return False
+
+
 @contextlib.contextmanager
 def _log(context: Context) -> Iterator[TaskLog | None]:
     if not context.queue_address:

@@ -66,19 +66,18 @@ def told(context: Context, reference: str = "") -> str:
 
 
 def possible(context: Context) -> list[dict[str, Any]]:
-    """What the same person could take back now, the last first.
+    """What the same person could take back now, closings too, the last first; nothing about the patients.
 
-    Rows of done_at, action, reference, status, test, site, zone, resource, starts_at; nothing about the patients.
+    Rows of done_at, action, reference, status, test, site, zone, resource, starts_at; or of action `close`: done_at,
+    closure, site, zone, resource (None: all), starts_at, ends_at.
     """
-    return kernel.answers(context.connection(), "list_undoable")
+    closed = kernel.answers(context.connection(), "list_undoable_closings")
+    done = kernel.answers(context.connection(), "list_undoable")
+    # What was moved with a closing has its moment, and comes after it.
+    rows = [*({**row, "action": "close"} for row in closed), *done]
+    return sorted(rows, key=lambda row: row["done_at"], reverse=True)
 
 
 def last(context: Context) -> dict[str, Any] | None:
-    """What the same person did last of what they could take back, a closing among it; None when there is nothing.
-
-    A row of `possible`, or of action `close`: done_at, closure, site, zone, resource (None: all), starts_at, ends_at.
-    """
-    closed = kernel.answers(context.connection(), "list_undoable_closings")
-    rows = [{**row, "action": "close"} for row in closed] + possible(context)
-    # What was moved with a closing has its moment, and is taken back with it.
-    return max(rows, key=lambda row: row["done_at"], default=None)
+    """What the same person did last of what they could take back, a row of `possible`; None when there is nothing."""
+    return next(iter(possible(context)), None)

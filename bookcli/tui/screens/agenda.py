@@ -18,6 +18,7 @@ from textual.widgets import Input
 
 from ...core import clock
 from ...core.errors import BookcliError
+from ...core.model.appointments import only_begins
 from ...core.model.board import Place
 from ...core.model.text import fold
 from ..calls import Later
@@ -150,7 +151,11 @@ class AgendaScreen(Live):
 
     def action_step(self, status: str) -> None:
         row = self.query_one(Table).current
-        if row is not None:
+        begins = only_begins(row) if row is not None and status == "fulfilled" else ""
+        if row is not None and begins:
+            question = Confirm(f"{row['patient_name']} is done already?", begins, yes="Fulfilled", no="Back")
+            self.app.push_screen(question, lambda agreed: self._step(row, status) if agreed else None)
+        elif row is not None:
             self._step(row, status)
 
     def action_move(self) -> None:

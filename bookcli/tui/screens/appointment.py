@@ -16,10 +16,10 @@ from textual.widgets import Button, Static
 
 from ...core import clock
 from ...core.errors import BookcliError, Unavailable
-from ...core.model.appointments import CANCELLATION_REASONS, Verdict
+from ...core.model.appointments import CANCELLATION_REASONS, Verdict, only_begins
 from ...core.services import appointments, reception
 from ...core.services.reception import Whole
-from ..kit import Dialog, Notice, said, text
+from ..kit import Confirm, Dialog, Notice, said, text
 from ..moves import on_board
 from ..undoing import of_appointment
 from ..widgets import appointment_facts as shown
@@ -179,6 +179,14 @@ class AppointmentScreen(Dialog[str]):
         self._do(appointments.set_status, "checked-in", done="is checked in")
 
     def action_fulfil(self) -> None:
+        begins = only_begins(self._whole.facts) if self._whole is not None and not self._busy else ""
+        if begins:
+            question = Confirm("Is it done already?", begins, yes="Fulfilled", no="Back")
+            self.app.push_screen(question, lambda agreed: self._fulfil() if agreed else None)
+        else:
+            self._fulfil()
+
+    def _fulfil(self) -> None:
         self._do(appointments.set_status, "fulfilled", done="is fulfilled")
 
     def action_no_show(self) -> None:

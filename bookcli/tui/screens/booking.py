@@ -22,7 +22,7 @@ from ...core.model.offers import Offer
 from ...core.model.patients import Patient
 from ...core.model.quick_line import Line
 from ...core.services import reception
-from ...core.services.reception import Known
+from ...core.services.reception import Known, Offered
 from ..calls import AGAIN_SECONDS
 from ..holding import Holding
 from ..kit import Confirm, Dialog, said, text
@@ -78,7 +78,7 @@ class Booking(Dialog[Outcome]):
 
     def _begin(self, begun: Begun) -> None:
         self.form.finder.choose(begun.patient)
-        self.form.offers.show(begun.offers)
+        self.form.show(begun.offers, begun.already)
         self.form.offers.highlighted = begun.offers.index(begun.chosen)
         self.form.note.focus()
         self._patient, self._chosen = begun.patient, begun.chosen
@@ -170,7 +170,7 @@ class Booking(Dialog[Outcome]):
     def _ask_soon(self) -> None:
         """Asks when nobody types any more; from now on nothing is chosen that was offered for something else."""
         self._chosen, self._book_next = None, False
-        self.form.offers.show(())
+        self.form.show(())
         self.form.say_aloud(None, self._known)
         if self._timer is not None:
             self._timer.stop()
@@ -194,11 +194,12 @@ class Booking(Dialog[Outcome]):
             group="offers",
         )  # fmt: skip
 
-    def _offered(self, found: list[Offer]) -> None:
+    def _offered(self, answer: Offered) -> None:
         if self._timer is not None:
             # It was asked before the last letter: another answer will come.
             return
-        self.form.offers.show(found)
+        found = answer.offers
+        self.form.show(found, answer.already)
         self.desk.ahead.release(self.form.offers)
         self.form.say_problem(None)
         cell = self._cell
@@ -233,7 +234,7 @@ class Booking(Dialog[Outcome]):
         cell, site = self._cell, self.desk.site
         away = isinstance(problem, Unavailable) and problem.code in OUTAGES
         if away and cell is not None and site is not None and len(self._line.tests) == 1 and self._may_choose:
-            self._offered([of_cell(cell, site, self._line.tests[0])])
+            self._offered(Offered((of_cell(cell, site, self._line.tests[0]),)))
         else:
             self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
             self.desk.ahead.release(self.form.offers)

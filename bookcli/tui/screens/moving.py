@@ -27,6 +27,7 @@ from ..widgets.patient_finder import labelled
 
 if TYPE_CHECKING:
     from ...core.services import reception
+    from ...core.services.reception import Offered
 else:
     reception = Later("reception")
 
@@ -72,14 +73,17 @@ class Moving(Dialog[Offer]):
         facts = self._facts
         today = clock.today(facts["zone"])
         line = quick_line.understand(self.query_one(Input).value, quick_line.Known({}, {}), today)
+        if line.no_day:
+            self._say(text(f"▲ {line.no_day} is no day.", "$text-warning"))
+            return
         near = None if line.days else (facts["slot_id"], facts["starts_at"])
         day = max(clock.to_local(facts["starts_at"], facts["zone"]).date(), today)
         days = line.days or (max(day - DAYS / 2, today), day + DAYS)
         line = replace(line, tests=(facts["test"],), site=facts["site"], days=days, patient="")
         self.call(reception.offered, line, "", near, on_done=self._offered, on_error=self._failed, group="offers")
 
-    def _offered(self, found: list[Offer]) -> None:
-        free = [one for one in found if one.parts[0].slot_id != self._facts["slot_id"]]
+    def _offered(self, found: Offered) -> None:
+        free = [one for one in found.offers if one.parts[0].slot_id != self._facts["slot_id"]]
         self.query_one(OfferList).show(free)
         self._say(None if free else text("○ Nothing is free then. Type other days.", "$text-warning"))
 

@@ -51,7 +51,7 @@ class PatientsScreen(View):
         self._number = ""
         self._patient: Patient | None = None
         self._read_at = 0.0
-        self._failing = False
+        self._failing = self._was_left = False
 
     def body(self) -> ComposeResult:
         yield PatientFinder(away="")
@@ -106,9 +106,14 @@ class PatientsScreen(View):
         self.notice("loading", "The record is on its way.")
         self.reload()
 
+    def on_screen_suspend(self) -> None:
+        self._was_left = self not in self.desk.screen_stack
+
     def resumed(self) -> None:
-        if self.focused is None and not self._number:
-            self.finder.input.focus()
+        """Whoever comes from another view looks for somebody; after a dialog keys are for whoever is shown."""
+        if self._was_left or (self.focused is None and not self._number):
+            self.action_find()
+        self._was_left = False
         super().resumed()
 
     def placed(self) -> None:

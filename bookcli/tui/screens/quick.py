@@ -1,10 +1,12 @@
 """The quick line: `khan, mri+blood, tue am`, with what each word is taken for, the patients and the best offers.
 
-What must stay true: while it is typed nothing is held; of several patients one is only taken by a key.
+What must stay true: while it is typed nothing is held; of several patients one is only taken by a key that was pressed
+when they were on the screen, and not by the first Enter, which may have been meant for the only one.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -19,12 +21,12 @@ from ...core import clock
 from ...core.errors import BookcliError
 from ...core.model import quick_line
 from ...core.model.appointments import Outcome
-from ...core.model.offers import Offer
 from ...core.model.patients import Patient
 from ...core.model.quick_line import Line, Word
 from ...core.model.text import visible
 from ...core.services import patients, reception
 from ...core.services import quick_line as lines
+from ...core.services.reception import Offered
 from ..kit import Dialog, said, text
 from ..widgets.booking_form import Begun
 from ..widgets.frame import KeyLine
@@ -55,6 +57,9 @@ class QuickLine(Dialog[Outcome]):
         self._timer: Timer | None = None
         self._asked: tuple[str, Line] | None = None
         self._waits = self._entered = False
+        self._already = ""
+        self._pressed_at = self._listed_at = 0.0
+        self._among_patients = False
 
     def body(self) -> ComposeResult:
         yield Static(Content("Book in one line: who, which tests, when"), classes="heading")
@@ -123,7 +128,10 @@ class QuickLine(Dialog[Outcome]):
         if self._chosen is not None or words != self._line.patient:
             return
         self._waits = False
-        self.query_one(PatientList).show(found)
+        listed = self.query_one(PatientList)
+        if found != list(listed.shown):
+            self._listed_at, self._among_patients = time.monotonic(), False
+        listed.show(found)
         self._among_offers = len(found) == 1
         self._ask()
         self._say()
@@ -133,19 +141,28 @@ class QuickLine(Dialog[Outcome]):
         """Asks for offers, if it is another question than the last one."""
         patient = self._sure
         question = (patient.mrn if patient is not None else "", replace(self._line, words=(), patient=""))
-        if not self._line.tests:
-            self._asked = None
+        if self._asks_nothing:
+            self._asked, self._already = None, ""
             self.query_one(OfferList).show(())
+            self.query_one("#problem", Static).update(Content(""))
         elif question != self._asked:
-            self._asked = question
+            self._asked, self._already = question, ""
             self.call(
                 reception.offered, self._line, question[0], on_done=self._offered, on_error=self._failed, group="offers"
             )
 
-    def _offered(self, found: list[Offer]) -> None:
-        self.query_one(OfferList).show(found[:3])
+    @property
+    def _asks_nothing(self) -> bool:
+        """Whether nothing can be offered for what is typed."""
+        return bool(self._line.no_day) or not self._line.tests
+
+    def _offered(self, found: Offered) -> None:
+        if self._asks_nothing:
+            return
+        self.query_one(OfferList).show(found.offers[:3])
+        self._already = found.already
         nothing = text("○ Nothing is free for that. Try other days.", "$text-warning")
-        self.query_one("#problem", Static).update(Content("") if found else nothing)
+        self.query_one("#problem", Static).update(Content("") if found.offers else nothing)
         self._say()
         self._go_on()
 
@@ -163,11 +180,17 @@ class QuickLine(Dialog[Outcome]):
         found = self.query_one(PatientList).shown
         return self._chosen or (found[0] if len(found) == 1 else None)
 
+    @property
+    def _may_take(self) -> bool:
+        """Whether Enter takes one of several: somebody has seen them, and is choosing."""
+        return self._among_patients and self._pressed_at >= self._listed_at
+
     def action_step(self, by: int) -> None:
         if self._among_offers:
             self.query_one(OfferList).step(by)
         else:
             self.query_one(PatientList).step(by)
+            self._among_patients = True
         self._say()
 
     def action_switch(self) -> None:
@@ -177,6 +200,7 @@ class QuickLine(Dialog[Outcome]):
     def on_option_list_option_selected(self, event: PatientList.OptionSelected) -> None:
         event.stop()
         self._among_offers = isinstance(event.option_list, OfferList)
+        self._among_patients, self._pressed_at = True, time.monotonic()
         self._enter()
 
     def on_input_submitted(self) -> None:
@@ -184,7 +208,7 @@ class QuickLine(Dialog[Outcome]):
             self._enter()
             self._decided()
             return
-        self._entered = True
+        self._entered, self._pressed_at = True, self.desk.ahead.pressed_at
         self._say()
         self._go_on()
 
@@ -205,7 +229,9 @@ class QuickLine(Dialog[Outcome]):
             self.desk.call_later(self.desk.open_appointment, self._line.reference)
             return
         patients_, offers = self.query_one(PatientList), self.query_one(OfferList)
-        if self._sure is None and patients_.current is not None:
+        if self._sure is None and patients_.current is not None and not self._may_take:
+            self._among_patients, self._among_offers = True, False
+        elif self._sure is None and patients_.current is not None:
             self._chosen, self._among_offers = patients_.current, True
             patients_.show([self._chosen])
             self._ask()
@@ -224,7 +250,7 @@ class QuickLine(Dialog[Outcome]):
         assert offers.current is not None
         tests = " + ".join(self._line.tests)
         days = " ".join(word.text for word in self._line.words if word.kind in ("days", "part", "time"))
-        begun = Begun(patient, tests, days, offers.shown, offers.current)
+        begun = Begun(patient, tests, days, offers.shown, offers.current, self._already)
         self.dismiss(None)
         self.desk.call_later(self.desk.open, "booking", None, "", begun)
 
@@ -243,7 +269,9 @@ class QuickLine(Dialog[Outcome]):
         found = self.query_one(PatientList)
         for name, here in (("patients", not self._among_offers), ("offers", self._among_offers)):
             self.query_one(f"#{name}-word", Static).set_class(here, "-here")
-        self.query_one("#warned", Static).update(warnings(found.current) if found.current else Content(""))
+        self.query_one("#warned", Static).update(
+            warnings(found.current, self._already) if found.current else Content("")
+        )
         nobody = bool(self._line.patient) and not found.shown and not self._waits
         if nobody:
             words = "Nobody is called so. ^n, or Enter, writes down a new patient."
@@ -261,11 +289,19 @@ class QuickLine(Dialog[Outcome]):
         if sure is None and not self._line.patient:
             return "Type who it is for"
         if sure is None:
-            named = f"Enter takes {short(found.current)}" if found.current is not None else ""
-            return "Enter writes down a new patient" if nobody else named
+            return "Enter writes down a new patient" if nobody else self._takes(found)
+        if self._line.no_day:
+            return f"Type another day: {visible(self._line.no_day)} is none"
         if not self._line.tests:
             return f"Type which tests {short(sure)} is to have"
         return f"Enter holds {when(offer)} for {short(sure)}" if offer is not None else ""
+
+    def _takes(self, found: PatientList) -> str:
+        if found.current is None:
+            return ""
+        if not self._among_patients:
+            return f"{len(found.shown)} patients match: the arrows choose one, Enter marks the first"
+        return f"Enter takes {short(found.current)} {visible(found.current.mrn)}"
 
 
 def meaning(word: Word, line: Line) -> Content:
@@ -273,6 +309,8 @@ def meaning(word: Word, line: Line) -> Content:
     meant = visible(word.meaning)
     if word.kind == "days" and line.days is not None:
         meant = " – ".join(f"{day:%a %d %b}" for day in dict.fromkeys(line.days))
+    if word.kind == "no-day":
+        return Content.styled(f"{visible(word.text)} is no day", "$text-warning")
     if word.kind == "unknown":
         return Content.styled(f"{visible(word.text)} ? {meant}".rstrip(), "$text-warning")
     shown = meant if meant.casefold() != word.text.casefold() else visible(word.text)

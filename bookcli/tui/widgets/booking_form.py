@@ -44,6 +44,7 @@ class Begun:
     when: str
     offers: tuple[Offer, ...]
     chosen: Offer
+    already: str = ""
 
 
 class BookingForm(Vertical):
@@ -59,8 +60,8 @@ class BookingForm(Vertical):
     def __init__(self, tests: str, when: str, where: str) -> None:
         super().__init__()
         self._first = (tests, when)
-        self._unclear: tuple[str, ...] = ()
-        self._proposed = ""
+        self._unclear = ""
+        self._proposed = self._already = ""
         self.finder = PatientFinder(ahead=True)
         self.tests = Input(tests, placeholder="mri + blood", compact=True, select_on_focus=False)
         self.when = Input(when, placeholder=where, compact=True, select_on_focus=False)
@@ -113,17 +114,21 @@ class BookingForm(Vertical):
         line = replace(when, tests=tests.tests, days=days, site=site.code if site is not None else "")
         unknown = [word.text for word in (*tests.unknown, *when.unknown)]
         unknown += [word.text for word in (*tests.words, *when.words) if word.kind in ("name", "number")]
-        self._unclear = tuple(map(visible, unknown))
+        words = ", ".join(map(visible, unknown))
+        unclear = f"It is not clear what is meant by {words}." if words else ""
+        self._unclear = f"{visible(when.no_day)} is no day." if when.no_day else unclear
         self._say_meaning(line, known, unknown)
         return line
 
+    def show(self, offers: Sequence[Offer], already: str = "") -> None:
+        """Shows what is offered, and what the patient has of the same already, if there is such a sentence."""
+        self._already = already
+        self.offers.show(offers)
+
     def says_unclear(self) -> bool:
         """Whether a word is not understood; then it says so, and nothing is offered for the others."""
-        words = ", ".join(self._unclear)
-        self.say_problem(
-            Content.styled(f"▲ It is not clear what is meant by {words}.", "$text-warning") if words else None
-        )
-        return bool(words)
+        self.say_problem(Content.styled(f"▲ {self._unclear}", "$text-warning") if self._unclear else None)
+        return bool(self._unclear)
 
     def _say_meaning(self, line: Line, known: Known, unknown: Sequence[str]) -> None:
         """Says how tests and days are understood, and which words are not."""
@@ -158,7 +163,9 @@ class BookingForm(Vertical):
         """How it stands with the place, and what Enter does where the cursor is."""
         state = _state(holding, settling, patient, chosen, away=away)
         enter = "" if settling.under_way else self._enter(patient, chosen, away=away)
-        words = [*([state] if state is not None else []), *([Content.styled(enter, "$text-muted")] if enter else [])]
+        already = f"▲ {visible(self._already)}" if self._already and patient is not None else ""
+        words = [Content.styled(already, "$text-warning"), state or Content(""), Content.styled(enter, "$text-muted")]
+        words = [one for one in words if one.plain]
         self._say("#state", Content("\n").join(words) if words else None)
 
     def after(self, field: Widget, patient: Patient | None, *, known: bool) -> Widget:

@@ -185,7 +185,8 @@ class StatusBar(FrameLine):
             return [Content("… database")]
         wide = self.content_size.width >= 100
         shown = [light("database" if wide else "db", lights.database), light("cache", lights.cache)]
-        worker = light("worker", lights.worker)
+        seen = lights.worker != "unseen"
+        worker = light("worker", lights.worker) if seen else Content.styled("▲ no worker seen", "$text-warning")
         if lights.worker == "late" and lights.late is not None:
             worker = Content.assemble(worker, f" {length(lights.late / timedelta(seconds=1))}")
         return [*shown, worker]

@@ -66,9 +66,10 @@ def short(patient: Patient) -> str:
     return Content(visible(patient.name or patient.mrn)).truncate(NAME + BORN, ellipsis=True).plain
 
 
-def warnings(patient: Patient) -> Content:
+def warnings(patient: Patient, *more: str) -> Content:
     """What a desk should know before it books, on one line."""
-    return Content.styled("  ".join(f"▲ {visible(one)}" for one in patient.warnings), "$text-warning")
+    said = filter(None, (*more, *patient.warnings))
+    return Content.styled("  ".join(f"▲ {visible(one)}" for one in said), "$text-warning")
 
 
 class PatientList(ChoiceList[Patient], can_focus=False):
@@ -143,9 +144,11 @@ class PatientFinder(Vertical):
     def say_who(self, patient: Patient) -> None:
         """Says anew who was chosen."""
         self.chosen = patient
-        with self.prevent(Input.Changed):
-            self.input.value = f"{visible(patient.name)} {patient.mrn}".strip()
-            self.input.cursor_position = len(self.input.value)
+        words = f"{visible(patient.name)} {patient.mrn}".strip()
+        if words != self.input.value:
+            with self.prevent(Input.Changed):
+                self.input.value = words
+                self.input.cursor_position = len(words)
         self._list.display = False
         born = patient.birth_date.isoformat() if patient.birth_date else "no birth date"
         facts = f"{born}  {patient.mrn}  {coming(patient)}" if patient.name else "The name is not known now."

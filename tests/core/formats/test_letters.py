@@ -11,7 +11,7 @@ import pytest
 
 from bookcli.core.errors import InvalidInput
 from bookcli.core.formats import letters
-from bookcli.core.model.messages import KINDS, LANGUAGES, Outgoing, sms_parts, specimen
+from bookcli.core.model.messages import KINDS, LANGUAGES, Outgoing, sms_parts, sms_size, specimen
 
 START = datetime(2027, 3, 9, 8, 30, tzinfo=UTC)
 
@@ -102,3 +102,5 @@ def test_a_template_that_cannot_be_used_says_so_without_the_patient(tmp_path: Pa
 )
 def test_the_parts_of_a_text_message_are_counted_as_they_are_charged(text: str, parts: int) -> None:
     assert sms_parts(text) == parts
+    most = 70 if set(text) & set("ł🙂") else 160
+    assert sms_size(text) == f"{parts} text message{'s' if parts > 1 else ''} of up to {most} characters"

@@ -79,6 +79,19 @@ def test_each_word_is_told_what_it_was_taken_for(typed: str, expected: list[tupl
     assert kinds(typed) == expected
 
 
+@pytest.mark.parametrize(
+    "day", ["31 feb", "2026-02-30", "30.2.", "30.2.2027", "feb 31 2027", "29 feb 2027", "30 feb..3 mar"]
+)
+def test_a_day_that_is_none_is_neither_a_name_nor_a_number(day: str) -> None:
+    line = read(f"khan, mri, {day}")
+    assert (line.patient, line.days, line.no_day, [word.text for word in line.unknown]) == ("khan", None, day, [day])
+
+
+@pytest.mark.parametrize("number", ["20260230", "2026-13", "41", "P-31"])
+def test_a_number_that_only_looks_like_a_day_stays_one(number: str) -> None:
+    assert kinds(number) == [(number, "number")]
+
+
 def test_a_number_is_looked_for_alone_and_a_name_with_its_birth_date() -> None:
     assert read("khan DEMO-002, mri").patient == "DEMO-002"
     assert read("khan, mri, 12 dec 1980").patient == "khan 12 dec 1980"
