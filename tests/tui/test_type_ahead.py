@@ -65,7 +65,7 @@ def test_of_several_patients_none_is_taken_by_what_was_typed_before_they_were_se
     clinic.run("UPDATE patient SET name = 'Amir Khan' WHERE mrn IN ('P1', 'P2', 'P3')")
 
     async def play(seat: Seat) -> None:
-        in_a_burst(seat, "text:/khan, mri, tomorrow", "enter", "enter", "enter", "enter")
+        seat.sends("text:/khan, mri, tomorrow", "enter", "enter", "enter", "enter")
         await seat.sees("mri 08:00 mri-1", "Enter takes Amir Khan P1")
         await seat.eventually(lambda: not seat.app.ahead._kept and not seat.app.ahead._busy, "every key was passed on")
         assert "Enter takes Amir Khan P1" in seat.text()
