@@ -88,6 +88,12 @@ class Line:
         """What was typed as a day and is none, such as 31 feb; empty when every day is one."""
         return next((word.text for word in self.words if word.kind == "no-day"), "")
 
+    @property
+    def unclear(self) -> str:
+        """What was typed as a day or a test and is none: to leave it out would book something else."""
+        meant = (word.text for word in self.unknown if any(char.isalnum() for char in word.text))
+        return self.no_day or next(meant, "")
+
 
 def understand(line: str, known: Known, today: date) -> Line:
     """What the line means; whatever it is, there is an answer. A word in double quotes is a name.

@@ -18,7 +18,7 @@ from textual.timer import Timer
 from textual.widgets import Input, Static
 
 from ...core import clock
-from ...core.errors import BookcliError
+from ...core.errors import BookcliError, Unavailable
 from ...core.model import quick_line
 from ...core.model.appointments import Outcome
 from ...core.model.patients import Patient
@@ -29,7 +29,7 @@ from ...core.services import quick_line as lines
 from ...core.services.reception import Offered
 from ..kit import Dialog, said, text
 from ..widgets.booking_form import Begun
-from ..widgets.frame import KeyLine
+from ..widgets.frame import KeyLine, away
 from ..widgets.offer_list import OfferList, when
 from ..widgets.patient_finder import PatientList, short, warnings
 from .new_patient import NewPatient
@@ -56,7 +56,7 @@ class QuickLine(Dialog[Outcome]):
         self._among_offers = False
         self._timer: Timer | None = None
         self._asked: tuple[str, Line] | None = None
-        self._waits = self._entered = False
+        self._waits = self._entered = self._failing = False
         self._already = ""
         self._pressed_at = self._listed_at = 0.0
         self._among_patients = False
@@ -78,7 +78,14 @@ class QuickLine(Dialog[Outcome]):
         self.query_one(Input).focus()
         self.desk.ahead.watch(self.query_one(Input))
         self.call(lines.known, on_done=self._learnt)
+        self.set_interval(1.0, self._look_again)
         self._say()
+
+    def _look_again(self) -> None:
+        """What could not be asked is, as soon as the database answers again."""
+        if self._failing and not away(self.desk):
+            self._failing = False
+            self._look()
 
     @property
     def unsaved(self) -> bool:
@@ -154,7 +161,7 @@ class QuickLine(Dialog[Outcome]):
     @property
     def _asks_nothing(self) -> bool:
         """Whether nothing can be offered for what is typed."""
-        return bool(self._line.no_day) or not self._line.tests
+        return bool(self._line.unclear) or not self._line.tests
 
     def _offered(self, found: Offered) -> None:
         if self._asks_nothing:
@@ -167,7 +174,7 @@ class QuickLine(Dialog[Outcome]):
         self._go_on()
 
     def _failed(self, problem: BookcliError) -> None:
-        self._waits, self._asked = False, None
+        self._waits, self._asked, self._failing = False, None, isinstance(problem, Unavailable)
         self._decided()
         self.query_one("#problem", Static).update(text(f"▲ {said(problem)}", "$text-error"))
         self.desk.explain(problem)
@@ -292,6 +299,8 @@ class QuickLine(Dialog[Outcome]):
             return "Enter writes down a new patient" if nobody else self._takes(found)
         if self._line.no_day:
             return f"Type another day: {visible(self._line.no_day)} is none"
+        if self._line.unclear:
+            return f"Type another word for {visible(self._line.unclear)}, which is not understood"
         if not self._line.tests:
             return f"Type which tests {short(sure)} is to have"
         return f"Enter holds {when(offer)} for {short(sure)}" if offer is not None else ""
