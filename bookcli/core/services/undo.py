@@ -76,9 +76,8 @@ def possible(context: Context) -> list[dict[str, Any]]:
 def last(context: Context) -> dict[str, Any] | None:
     """What the same person did last of what they could take back, a closing among it; None when there is nothing.
 
-    A row of `possible`, or of action `close`: done_at, closure, site, zone, resource (None: all), starts_at, ends_at.
+    A row as in `possible`; of action `close` it has no appointment but a `closure` and its `ends_at`, and a resource or
+    None for all.
     """
-    closed = kernel.answers(context.connection(), "list_undoable_closings")
-    rows = [{**row, "action": "close"} for row in closed] + possible(context)
-    # What was moved with a closing has its moment, and is taken back with it.
-    return max(rows, key=lambda row: row["done_at"], default=None)
+    found = kernel.answers(context.connection(), "last_undoable")
+    return found[0] if found else None
