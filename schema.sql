@@ -2388,20 +2388,6 @@ COMMENT ON FUNCTION undo IS
   'yet is taken back; otherwise the patient is told again. Who is told that there is nothing is told of no patient. `were`: '
   'the places that they had until now.';
 
-CREATE FUNCTION list_undoable(token text DEFAULT NULL)
-RETURNS TABLE (done_at timestamptz, action text, reference text, status text, test text, site text, zone text, resource text, starts_at timestamptz)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
-#variable_conflict use_column
-DECLARE
-  acting acting := enter(token, 'book');
-BEGIN
-  RETURN QUERY
-    SELECT u.at, u.action, f.reference, f.status::text, f.test, f.site, f.zone, f.resource, f.starts_at
-      FROM undoable(acting.name, '10 minutes') u JOIN appointment_facts f USING (appointment_id)
-     ORDER BY u.audit_id DESC LIMIT 200;
-END $$;
-COMMENT ON FUNCTION list_undoable IS 'What whoever asks could take back now, the last first; nothing about the patients.';
-
 
 -- The kernel: slots -----------------------------------------------------------------------------------------------
 
@@ -2690,22 +2676,32 @@ COMMENT ON FUNCTION undo_closing IS
   '`reopened` with the numbers, then `undone` for each who is back. Who was changed since stays. When one cannot go back nothing is taken back: '
   'one row says why, of whom; or `nothing-to-undo`, `too-late`. `were`: the places that they had until now.';
 
-CREATE FUNCTION list_undoable_closings(token text DEFAULT NULL)
-RETURNS TABLE (done_at timestamptz, closure integer, site text, zone text, resource text, starts_at timestamptz, ends_at timestamptz)
+CREATE FUNCTION list_undoable(token text DEFAULT NULL)
+RETURNS TABLE (done_at timestamptz, action text, reference text, status text, test text, site text, zone text, resource text,
+               starts_at timestamptz, ends_at timestamptz, closure integer)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = app, ext, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   acting acting := enter(token, 'book');
 BEGIN
   RETURN QUERY
-    SELECT u.at, c.closure_id, p.code::text, p.zone::text, r.code::text, lower(c.during), upper(c.during)
-      FROM audit u JOIN closure c ON c.closure_id = (u.after ->> 'closure')::integer
-      JOIN site p ON p.site_id = c.site_id LEFT JOIN resource r ON r.resource_id = c.resource_id
-     WHERE u.at > now() - interval '10 minutes' AND u.action = 'close' AND u.staff = acting.name AND c.reopened_at IS NULL
-       AND may(acting, 'manage-schedules')
-     ORDER BY u.audit_id DESC LIMIT 200;
+    SELECT x.* FROM (
+      (SELECT u.at AS done_at, u.action, f.reference, f.status::text, f.test, f.site, f.zone, f.resource, f.starts_at,
+              NULL::timestamptz AS ends_at, NULL::integer AS closure
+         FROM undoable(acting.name, '10 minutes') u JOIN appointment_facts f USING (appointment_id)
+        ORDER BY u.audit_id DESC LIMIT 200)
+       UNION ALL
+      SELECT u.at, u.action, NULL, NULL, NULL, p.code::text, p.zone::text, r.code::text, lower(c.during), upper(c.during), c.closure_id
+        FROM audit u JOIN closure c ON c.closure_id = (u.after ->> 'closure')::integer
+        JOIN site p ON p.site_id = c.site_id LEFT JOIN resource r ON r.resource_id = c.resource_id
+       WHERE u.at > now() - interval '10 minutes' AND u.action = 'close' AND u.staff = acting.name AND c.reopened_at IS NULL
+         AND may(acting, 'manage-schedules')) x
+     -- What was moved with a closing has its moment, and is taken back with it.
+     ORDER BY x.done_at DESC, x.closure NULLS LAST;
 END $$;
-COMMENT ON FUNCTION list_undoable_closings IS 'What whoever asks has closed and could take back now, the last first.';
+COMMENT ON FUNCTION list_undoable IS
+  'What whoever asks could take back now, the last first: what was done to an appointment, or a closing, with its end; nothing about '
+  'the patients.';
 
 
 -- The kernel: catalog and patients --------------------------------------------------------------------------------
@@ -4555,7 +4551,7 @@ GRANT SELECT ON test, resource, resource_test, schedule, closure, slot, status_c
 GRANT EXECUTE ON FUNCTION sign_in_parameters, sign_in, sign_out, lock_session, whoami, change_password, counters, oldest_unsent
    TO bookcli_desk, bookcli_worker, bookcli_auditor, bookcli_admin;
 GRANT EXECUTE ON FUNCTION
-  find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, list_undoable_closings, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
+  find_slots, book, confirm, confirm_visit, release, renew, cancel, set_status, undo, list_undoable, place_of, steps_of, look_at, references_from, agenda, history_of, affected,
   look_at_patient, survivor_of, find_patients, known_numbers, refused_keys, save_patients, merge_patients,
   publish, set_capacity, close_period, find_closure, close_and_move, reopen, undo_closing, save_sites, save_tests, save_resources, save_schedules,
   replace_schedules,

@@ -71,11 +71,7 @@ def possible(context: Context) -> list[dict[str, Any]]:
     Rows of done_at, action, reference, status, test, site, zone, resource, starts_at; or of action `close`: done_at,
     closure, site, zone, resource (None: all), starts_at, ends_at.
     """
-    closed = kernel.answers(context.connection(), "list_undoable_closings")
-    done = kernel.answers(context.connection(), "list_undoable")
-    # What was moved with a closing has its moment, and comes after it.
-    rows = [*({**row, "action": "close"} for row in closed), *done]
-    return sorted(rows, key=lambda row: row["done_at"], reverse=True)
+    return kernel.answers(context.connection(), "list_undoable")
 
 
 def last(context: Context) -> dict[str, Any] | None:

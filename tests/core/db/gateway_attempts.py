@@ -55,7 +55,6 @@ ATTEMPTS = {
     "steps_of": Attempt("see-patients", "SELECT * FROM app.steps_of(%s, %s)", reference_of),
     "undo": Attempt("book", "SELECT verdict FROM app.undo(%s, %s)", reference_of),
     "list_undoable": Attempt("book", "SELECT reference FROM app.list_undoable(%s)"),
-    "list_undoable_closings": Attempt("book", "SELECT closure FROM app.list_undoable_closings(%s)"),
     "cancel": Attempt("book", "SELECT verdict FROM app.cancel(%s, token => %s)", reference_of),
     "set_status": Attempt("book", "SELECT verdict FROM app.set_status(%s, 'arrived', %s)", reference_of),
     "place_of": Attempt("book", "SELECT * FROM app.place_of(%s, %s)", reference_of),
