@@ -94,6 +94,7 @@ class DeskApp(App[None]):
 
     def _begin(self) -> None:
         self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without, group="begin")
+        self.ahead.until_first(self, "begin")
 
     def on_unmount(self) -> None:
         self._write("\x1b[23;0t")
@@ -128,14 +129,15 @@ class DeskApp(App[None]):
 
     def _look_around(self) -> None:
         self.calls.ask(self, board.places, on_done=self._placed, group="places")
+        self.ahead.until_first(self, "places")
         self.look()
 
     def _placed(self, places: list[Place]) -> None:
         mine = self.person.sites if self.person is not None else ()
         self.places = tuple(one for one in places if not mine or one.code in mine)
         wanted = (self.site.code if self.site else "", self.kept.get("site", ""), self.context.settings.site)
-        codes = {one.code: one for one in self.places}
-        chosen = next((codes[code] for code in wanted if code in codes), self.places[0] if self.places else None)
+        known = (one for code in wanted for one in self.places if one.code == code)
+        chosen = next(known, self.places[0] if self.places else None)
         if chosen != self.site:
             self.choose_site(chosen)
 
@@ -242,17 +244,11 @@ class DeskApp(App[None]):
 
     def open_appointment(self, reference: str, on_done: Callable[[Any], Any] | None = None) -> None:
         """Shows all there is about an appointment."""
-        if self.opens("appointment"):
-            self.open("appointment", reference, on_done=on_done)
+        self.open("appointment", reference, on_done=on_done)
 
     def open_booking(self, cell: Cell | None, test: str = "", on_done: Callable[[Any], Any] | None = None) -> None:
         """Books in a slot of the site that is shown, or asks when; `test` when one was chosen already."""
-        if self.opens("booking"):
-            self.open("booking", cell, test, on_done=on_done)
-
-    def opens(self, screen: str) -> bool:
-        """Whether there is such a screen."""
-        return screen in BY_ID
+        self.open("booking", cell, test, on_done=on_done)
 
     def open(self, screen: str, *args: Any, on_done: Callable[[Any], Any] | None = None) -> None:
         """Shows a view, or a dialog made with `args`, whose result goes to `on_done`."""

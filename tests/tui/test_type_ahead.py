@@ -95,6 +95,7 @@ def test_no_letter_is_lost_while_a_screen_opens_or_a_key_of_the_screen_below(
         await seat.sees("No slots")
         seat.sends(*keys)
         await seat.sees(seen.removeprefix("> "))
+        await seat.eventually(lambda: not seat.app.ahead._kept and not seat.app.ahead._busy, "every key was passed on")
         assert len(seat.app.screen_stack) <= 3
 
     sit(clinic.context, play, SMALL)

@@ -53,7 +53,7 @@ class Booking(Dialog[Outcome]):
         self._may_choose = cell is not None
         self._known, self._line = Known({}, {}, {}), Line()
         self._timer: Timer | None = None
-        self._book_next = False
+        self._book_next = self._unlearnt = False
 
     def body(self) -> ComposeResult:
         begun = self._begun
@@ -108,7 +108,9 @@ class Booking(Dialog[Outcome]):
 
     def _learnt(self, known: Known) -> None:
         self._known = known
-        self.form.say_problem(None)
+        if self._unlearnt:  # else it may be why the place was refused
+            self._unlearnt = False
+            self.form.say_problem(None)
         mine = known.of_resource.get(self._cell.resource, ()) if self._cell is not None else tuple(known.tests)
         self.form.suggest(mine)
         self._understand()
@@ -116,6 +118,7 @@ class Booking(Dialog[Outcome]):
             self._ask_soon()
 
     def _not_learnt(self, problem: BookcliError) -> None:
+        self._unlearnt = True
         self.form.say_problem(text(f"▲ {said(problem)}", "$text-error"))
         if isinstance(problem, Unavailable):
             self.set_timer(AGAIN_SECONDS, self._learn)
@@ -143,14 +146,10 @@ class Booking(Dialog[Outcome]):
     def on_patient_finder_chosen(self, event: PatientFinder.Chosen) -> None:
         event.stop()
         self._book_next = False
-        if event.patient == self._patient:
-            if event.patient is not None:
-                self._go_on_from_patient()
-            return
-        self._patient = event.patient
+        same, self._patient = event.patient == self._patient, event.patient
         if event.patient is not None:
             self._go_on_from_patient()
-        if self._begun is None or event.patient is None:
+        if not same and (self._begun is None or event.patient is None):
             self._ask_soon()
 
     def _go_on_from_patient(self) -> None:
