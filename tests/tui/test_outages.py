@@ -160,6 +160,7 @@ def test_all_views_answer_keys_while_the_database_is_frozen_and_live_again(
         with outages.frozen(server, database):
             for entry in VIEWS:
                 await goes_to(seat, entry)
+                await seat.press("escape")  # leaves the line of the patients
                 await is_away(seat, entry)
             await does(seat, ((), (AWAY, "PENDING")))
         await seat.misses(AWAY)

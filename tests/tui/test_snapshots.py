@@ -171,8 +171,8 @@ async def quick(seat: Seat) -> None:
     await board(seat)
     await seat.press("slash")
     await still(seat, "^n New patient")
-    await seat.press(f"paste:zolc, mri+blood+blod, {DAY} am")
-    await still(seat, "Łukasz Żółć", "blood?", "mri 09:00 mri-1")
+    await seat.press(f"paste:zolc, mri+blood, {DAY} am")
+    await still(seat, "Łukasz Żółć", "mri 09:00 mri-1")
 
 
 async def appointment(seat: Seat) -> None:
