@@ -19,6 +19,7 @@ from ...core.errors import BookcliError, Unavailable
 from ...core.model.appointments import CANCELLATION_REASONS, Verdict, only_begins
 from ...core.services import appointments, reception
 from ...core.services.reception import Whole
+from ..calls import AGAIN_SECONDS
 from ..kit import Confirm, Dialog, Notice, said, text
 from ..moves import on_board
 from ..undoing import of_appointment
@@ -124,6 +125,8 @@ class AppointmentScreen(Dialog[str]):
     def _failed(self, problem: BookcliError) -> None:
         if self._whole is None:
             self.query_one(Notice).say("error", text(said(problem)), "r tries again")
+            if isinstance(problem, Unavailable):
+                self.set_timer(AGAIN_SECONDS, self.reload)
         self.desk.explain(problem)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
