@@ -13,6 +13,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation -e .
+	# As an installed package has it: where PYTHONDONTWRITEBYTECODE is set every command would compile anew.
+	$(BIN)/python -m compileall -q bookcli worker
 	touch $@
 
 demo: install

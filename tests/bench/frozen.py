@@ -69,7 +69,7 @@ def measure(place: ground.Ground, database: str) -> Iterator[str]:
     for screen in SCREENS:
         with terminal.opened("tui", size=(COLUMNS, ROWS), **where) as desk:
             _opens(desk, screen)
-            before = [1000 * seconds for keys in (ARROWS, screen.tabs) for seconds in _paints(desk, keys)]
+            before = [1000 * seconds for seconds in _moves(desk, screen)]
             with outages.frozen(place, ""):
                 times = [1000 * seconds for seconds in _answers(desk, screen)]
         yield (
@@ -110,11 +110,19 @@ def _answers(desk: Terminal, screen: Screen) -> Iterator[float]:
     yield from _paints(desk, ARROWS)
     if screen.line:
         yield from _letters(desk, screen)
-    yield from _paints(desk, screen.tabs)
+    yield from _paints(desk, screen.tabs, screen.leaves)
 
 
-def _paints(desk: Terminal, keys: tuple[str, str]) -> Iterator[float]:
+def _moves(desk: Terminal, screen: Screen) -> Iterator[float]:
+    yield from _paints(desk, ARROWS)
+    yield from _paints(desk, screen.tabs, screen.leaves)
+
+
+def _paints(desk: Terminal, keys: tuple[str, str], leaves: str = "") -> Iterator[float]:
+    """`leaves` is pressed before the first of two keys, in case that a line to type in has the focus."""
     for key in itertools.islice(itertools.cycle(keys), TURNS):
+        if leaves and key == keys[0]:
+            desk.press(leaves)
         yield _timed(desk, key, lambda _, painted: bool(painted & set(BODY)))
 
 
