@@ -58,7 +58,7 @@ class TypeAhead:
         self._kept: list[Kept] = []
         self._passed: events.Event | None = None
         self._seen: ref[Screen[Any]] | None = None
-        self._busy = False
+        self._busy = self._first = False
         self._since = self._until = 0.0
         self._step = 0
         self._rest: tuple[DOMNode, ...] = ()
@@ -88,12 +88,16 @@ class TypeAhead:
 
         `seconds` is how long at most.
         """
-        self._asked, self._until = (owner, group), time.monotonic() + seconds
+        self._asked, self._until, self._first = (owner, group), time.monotonic() + seconds, False
         self._settle_desk()
 
     def until_first(self, view: MessagePump, group: str) -> None:
-        """What is typed waits a moment for what a view shows first: a key may be for it."""
+        """What is typed waits a moment for what a view shows first: a key may be for it.
+
+        Keys that mean the same on every view do not wait, unless they follow one that does.
+        """
         self.until_answered(view, group, FIRST_SECONDS)
+        self._first = True
 
     def keeps(self, event: events.Event) -> bool:
         """Whether an event waits, and nothing happens for it now."""
@@ -106,6 +110,8 @@ class TypeAhead:
                 return False
         key = event.key if isinstance(event, events.Key) else ""
         if event is not self._passed:
+            if self._first and not self._kept and self._is_for_all(key):
+                self._asked = None
             if self._waits:
                 self._keep(event, key)
                 return True
@@ -131,6 +137,12 @@ class TypeAhead:
         """Whether a widget waits for an answer: what is typed into it then belongs elsewhere."""
         held = self._held
         return held is not None and not self._desk.is_locked and held.is_attached and self._desk.focused is held
+
+    def _is_for_all(self, key: str) -> bool:
+        """Whether a key is the same on every view."""
+        screen = self._screen
+        active = screen.active_bindings.get(key) if screen is not None else None
+        return active is not None and active.node is self._desk
 
     @property
     def _screen(self) -> Screen[Any] | None:

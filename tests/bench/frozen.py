@@ -123,6 +123,7 @@ def _paints(desk: Terminal, keys: tuple[str, str], leaves: str = "") -> Iterator
     for key in itertools.islice(itertools.cycle(keys), TURNS):
         if leaves and key == keys[0]:
             desk.press(leaves)
+            desk.rests(0.3)  # escape and a key at once are another key
         yield _timed(desk, key, lambda _, painted: bool(painted & set(BODY)))
 
 
