@@ -199,8 +199,9 @@ def work(journal: Path, seed: str, dsn: str) -> None:
     signal.signal(signal.SIGTERM, lambda number, _: told_to_end.append(number))
     slots = _published(dsn)
     with Context() as context, journal.open("ab") as written:
-        if context.session is None:
-            sign_in(context)
+        while context.session is None and not told_to_end:
+            with contextlib.suppress(Unavailable, OutcomeUnknown):  # the network loses this too
+                sign_in(context)
         while not told_to_end:
             place = Place(slot=chance.choice(slots))
             request = BookingRequest(f"P{chance.randrange(PATIENTS)}", "load", place, new_key())
