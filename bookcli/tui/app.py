@@ -29,7 +29,7 @@ from . import keys, themes
 from .calls import Bug, Calls, Later, as_bug
 from .kit import SIGN_IN, Confirm, Dialog, View, harmless, literal, said
 from .screens import BY_ID, VIEWS, choices, help, sign_in
-from .type_ahead import TypeAhead
+from .type_ahead import FIRST_SECONDS, TypeAhead
 from .undoing import Undo, Undos
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class DeskApp(App[None]):
 
     def _begin(self) -> None:
         self.calls.ask(self, desk.signed_in, on_done=self._begun, on_error=self._begun_without, group="begin")
-        self.ahead.until_first(self, "begin")
+        self.ahead.until_answered(self, "begin", FIRST_SECONDS)
 
     def on_unmount(self) -> None:
         self._write("\x1b[23;0t")
@@ -129,7 +129,7 @@ class DeskApp(App[None]):
 
     def _look_around(self) -> None:
         self.calls.ask(self, board.places, on_done=self._placed, group="places")
-        self.ahead.until_first(self, "places")
+        self.ahead.until_answered(self, "places", FIRST_SECONDS)
         self.look()
 
     def _placed(self, places: list[Place]) -> None:

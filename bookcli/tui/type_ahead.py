@@ -110,7 +110,7 @@ class TypeAhead:
                 return False
         key = event.key if isinstance(event, events.Key) else ""
         if event is not self._passed:
-            if self._first and not self._kept and self._is_for_all(key):
+            if self._asked is not None and self._first and not self._kept and self._is_for_all(key):
                 self._asked = None
             if self._waits:
                 self._keep(event, key)

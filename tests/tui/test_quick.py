@@ -149,6 +149,14 @@ def test_while_the_database_is_away_the_line_says_so_and_keeps_what_is_typed(
         with outages.stopped(server, database):
             await seat.press("text:, tomorrow")
             await seat.sees("zolc, mri, tomorrow", "does not answer")
+            await seat.press("home", "text:x")
+            await seat.sees("xzolc, mri, tomorrow", "does not answer")
+            await seat.eventually(lambda: not seat.app.screen._waits, "the answer about the patients")  # type: ignore[attr-defined]
+            # Nobody knows who is called so, and who was on the screen is not.
+            assert "Nobody is called so" not in seat.text() and "Enter holds" not in seat.text()
+            await seat.press("enter")
+            assert "Birth date" not in seat.text() and len(seat.app.screen_stack) == 2
+            await seat.press("backspace")
         await seat.misses("does not answer")
         await seat.sees("mri 08:00 mri-1", "Enter holds")
 

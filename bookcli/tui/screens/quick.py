@@ -56,6 +56,7 @@ class QuickLine(Dialog[Outcome]):
         self._among_offers = False
         self._timer: Timer | None = None
         self._asked: tuple[str, Line] | None = None
+        self._listed_for: str | None = None
         self._waits = self._entered = self._failing = False
         self._already = ""
         self._pressed_at = self._listed_at = 0.0
@@ -82,10 +83,10 @@ class QuickLine(Dialog[Outcome]):
         self._say()
 
     def _look_again(self) -> None:
-        """What could not be asked is, as soon as the database answers again."""
-        if self._failing and not away(self.desk):
+        """What could not be asked is, as soon as the database answers again, or the site is known."""
+        if (self._failing and not away(self.desk)) or (self.desk.site is not None and not self._line.site):
             self._failing = False
-            self._look()
+            self._understand()
 
     @property
     def unsaved(self) -> bool:
@@ -134,7 +135,7 @@ class QuickLine(Dialog[Outcome]):
     def _found(self, words: str, found: list[Patient]) -> None:
         if self._chosen is not None or words != self._line.patient:
             return
-        self._waits = False
+        self._waits, self._listed_for = False, words
         listed = self.query_one(PatientList)
         if found != list(listed.shown):
             self._listed_at, self._among_patients = time.monotonic(), False
@@ -155,8 +156,9 @@ class QuickLine(Dialog[Outcome]):
         elif question != self._asked:
             self._asked, self._already = question, ""
             self.call(
-                reception.offered, self._line, question[0], on_done=self._offered, on_error=self._failed, group="offers"
-            )
+                reception.offered, self._line, question[0], on_done=self._offered, on_error=self._no_offers,
+                group="offers",
+            )  # fmt: skip
 
     @property
     def _asks_nothing(self) -> bool:
@@ -174,7 +176,11 @@ class QuickLine(Dialog[Outcome]):
         self._go_on()
 
     def _failed(self, problem: BookcliError) -> None:
-        self._waits, self._asked, self._failing = False, None, isinstance(problem, Unavailable)
+        self._waits = False
+        self._no_offers(problem)
+
+    def _no_offers(self, problem: BookcliError) -> None:
+        self._asked, self._failing = None, isinstance(problem, Unavailable)
         self._decided()
         self.query_one("#problem", Static).update(text(f"▲ {said(problem)}", "$text-error"))
         self.desk.explain(problem)
@@ -185,7 +191,12 @@ class QuickLine(Dialog[Outcome]):
     def _sure(self) -> Patient | None:
         """The patient, if one was chosen or only one can be meant."""
         found = self.query_one(PatientList).shown
-        return self._chosen or (found[0] if len(found) == 1 else None)
+        return self._chosen or (found[0] if len(found) == 1 and self._is_listed else None)
+
+    @property
+    def _is_listed(self) -> bool:
+        """Whether the patients on the screen are those of what is typed: it may not have been possible to look."""
+        return self._listed_for == self._line.patient
 
     @property
     def _may_take(self) -> bool:
@@ -236,9 +247,10 @@ class QuickLine(Dialog[Outcome]):
             self.desk.call_later(self.desk.open_appointment, self._line.reference)
             return
         patients_, offers = self.query_one(PatientList), self.query_one(OfferList)
-        if self._sure is None and patients_.current is not None and not self._may_take:
+        several = self._sure is None and self._is_listed and patients_.current is not None
+        if several and not self._may_take:
             self._among_patients, self._among_offers = True, False
-        elif self._sure is None and patients_.current is not None:
+        elif several and patients_.current is not None:
             self._chosen, self._among_offers = patients_.current, True
             patients_.show([self._chosen])
             self._ask()
@@ -246,7 +258,7 @@ class QuickLine(Dialog[Outcome]):
         elif self._sure is None and not self._line.patient:
             self.query_one("#problem", Static).update(text("▲ Who is it for?", "$text-warning"))
         elif self._sure is None:
-            self.action_new_patient()
+            self.action_new_patient() if self._is_listed else None
         elif not self._line.tests:
             self.query_one("#problem", Static).update(text("▲ Which tests?", "$text-warning"))
         elif offers.current is not None:
@@ -279,7 +291,7 @@ class QuickLine(Dialog[Outcome]):
         self.query_one("#warned", Static).update(
             warnings(found.current, self._already) if found.current else Content("")
         )
-        nobody = bool(self._line.patient) and not found.shown and not self._waits
+        nobody = bool(self._line.patient) and not found.shown and not self._waits and self._is_listed
         if nobody:
             words = "Nobody is called so. ^n, or Enter, writes down a new patient."
             self.query_one("#warned", Static).update(Content(words))
@@ -296,7 +308,7 @@ class QuickLine(Dialog[Outcome]):
         if sure is None and not self._line.patient:
             return "Type who it is for"
         if sure is None:
-            return "Enter writes down a new patient" if nobody else self._takes(found)
+            return "Enter writes down a new patient" if nobody else self._takes(found) if self._is_listed else ""
         if self._line.no_day:
             return f"Type another day: {visible(self._line.no_day)} is none"
         if self._line.unclear:
