@@ -71,8 +71,8 @@ def tell(desk: Desk, outcome: Outcome, another: str, done: str = "") -> None:
 
 
 def _warn_of_the_same(desk: Desk, outcome: Outcome) -> None:
-    """It stands whatever comes of this, so nothing that fails here is told."""
-    if not desk.talk.quiet:
+    """It stands whatever comes of this, so nothing that fails is told; for a script nobody's record is looked at."""
+    if desk.output.for_people and not desk.talk.quiet:
         with contextlib.suppress(BookcliError):
             desk.talk.note(appointments.also_ahead(desk.context, [one for one in outcome.verdicts if one.won]))
 

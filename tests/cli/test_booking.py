@@ -131,16 +131,21 @@ def test_a_booking_in_the_first_free_place_of_a_day(bookcli: Shell, clinic: Clin
 
 
 def test_who_has_the_same_test_ahead_already_is_said_and_booked_all_the_same(bookcli: Shell, clinic: Clinic) -> None:
-    words = ("book", "--patient", "P1", "--test", "blood", "--site", "north", "--on")
-    first = bookcli(*words, str(clinic.day(2)), "-o", "ids")
-    second = bookcli(*words, str(clinic.day(1)), "-o", "ids")
-    said = f"The patient already has Blood draw on {clinic.day(2):%a %d %b %Y} 08:00 at north ({first.out.strip()}).\n"
-    assert (first.err, second.code, second.err) == ("", 0, said)
-    visit = ("visit", "--patient", "P1", "--tests", "blood+mri", "--site", "north", "--on", str(clinic.day(3)))
-    assert f"({second.out.strip()}), and 1 more." in bookcli(*visit).err
-    assert bookcli(*words, str(clinic.day(4)), "-q").err == ""
-    moved = bookcli("reschedule", second.out.strip(), "--site", "north", "--at", f"{clinic.day(2)} 10:00").err
-    assert f"({first.out.strip()}), and 2 more." in moved
+    book = ("book", "--patient", "P1", "--test", "blood", "--site", "north", "-o", "table", "--on")
+    assert bookcli(*book, str(clinic.day(2))).err == ""
+    (first,) = clinic.row("SELECT app.reference_of(max(appointment_id)) FROM appointment")
+    said = f"The patient already has Blood draw on {clinic.day(2):%a %d %b %Y} 08:00 at north ({first}).\n"
+    second = bookcli(*book, str(clinic.day(1)))
+    assert (second.code, second.err) == (0, said)
+    (moves,) = clinic.row("SELECT app.reference_of(max(appointment_id)) FROM appointment")
+    visit = ("visit", "--patient", "P1", "--tests", "blood+mri", "--site", "north", "-o", "table")
+    assert f"({moves}), and 1 more." in bookcli(*visit, "--on", str(clinic.day(3))).err
+    moved = bookcli("reschedule", moves, "--site", "north", "--at", f"{clinic.day(2)} 10:00", "-o", "table").err
+    assert f"({first}), and 1 more." in moved
+    looks = "SELECT count(*) FROM audit WHERE action = 'look-history'"
+    assert (before := clinic.row(looks)) != (0,)
+    assert bookcli(*book, str(clinic.day(4)), "-q").err == bookcli(*book, str(clinic.day(4)), "-o", "ids").err == ""
+    assert clinic.row(looks) == before
 
 
 def test_the_desks_own_site_is_the_default(bookcli: Shell, clinic: Clinic, monkeypatch: pytest.MonkeyPatch) -> None:
